@@ -1,0 +1,450 @@
+"""Calls MeetMe on our library and ConfBridge with timerfd in turns, and measures both by their callers. Called by meetme.sh."""
+
+import argparse
+import collections
+import glob
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = "target/peers/asterisk"
+INSIDE = "/tmp/unisono/compare"
+# Name, timing module, what callers get, whether it runs on our library.
+CONTESTANTS = {
+    "MeetMe, unisono": ("res_timing_dahdi.so", "MeetMe(1,dq)", True),
+    "ConfBridge, timerfd": ("res_timing_timerfd.so", "ConfBridge(1,plain,quiet)", False),
+}
+FRAME = 160
+FRAME_NS = 20_000_000
+TALKERS = 3
+# A talker's burst takes one packet a second; three talkers share the second.
+BURST_EVERY = 50
+# Later than this after it was said, ns, a burst is not looked for: the next talker's comes.
+LATEST_NS = 300_000_000
+SILENCE = b"\xff" * FRAME
+# 1 kHz, square, about 8000 of 32768.
+BURST = (b"\x9f" * 4 + b"\x1f" * 4) * (FRAME // 8)
+# Octets of mu-law that are louder than about 2000.
+LOUD = bytes(1 if (octet & 0x7F) < 0x40 else 0 for octet in range(256))
+# From the first word on, s: until queues are what they remain.
+SETTLING = 8
+# Beyond this share, a window's steal makes it worthless.
+MOST_STEAL = 0.015
+SO_TIMESTAMPNS = 35
+
+
+def main():
+    options = arguments()
+    if os.geteuid() != 0:
+        fail("run it as root: Asterisk runs in a folder of its own")
+    processors = sorted(os.sched_getaffinity(0))
+    peer_cpu, our_cpu = processors[-1], processors[0]
+    os.sched_setaffinity(0, {our_cpu})
+    print(
+        f"{options.rounds} rounds, {options.windows} windows of {options.seconds} s each; Asterisk on CPU {peer_cpu},"
+        f" callers on CPU {our_cpu}; {TALKERS} talkers, G.711",
+        flush=True,
+    )
+    results = collections.defaultdict(list)
+    for number in range(options.rounds):
+        for callers in options.callers:
+            # Nobody is always first.
+            turn = list(CONTESTANTS)[:: -1 if number % 2 else 1]
+            for name in turn:
+                windows = [w | {"round": number + 1} for w in measure(options, name, callers, peer_cpu)]
+                results[name, callers] += windows
+                good = [window for window in windows if window["steal"] <= MOST_STEAL]
+                seen = (
+                    f"{statistics.median(w['cpu_us'] for w in good):.1f} us a frame,"
+                    f" {statistics.median(w['delay_p50_ms'] for w in good):.1f} ms"
+                    if good
+                    else "nothing without steal"
+                )
+                print(f"round {number + 1}, {callers} callers, {name}: {seen}", flush=True)
+    print()
+    table(results)
+    ratios(results)
+    if options.json:
+        with open(options.json, "w") as out:
+            rows = [{"contestant": name, "callers": callers, "windows": w} for (name, callers), w in results.items()]
+            json.dump({"most_steal": MOST_STEAL, "results": rows}, out, indent=1)
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="meetme.sh", description=__doc__)
+    parser.add_argument("--callers", type=int, nargs="+", default=[10, 50, 100], help="default 10 50 100")
+    parser.add_argument("--rounds", type=int, default=3, help="default 3")
+    parser.add_argument("--windows", type=int, default=3, help="of each call, default 3")
+    parser.add_argument("--seconds", type=int, default=5, help="of each window, default 5")
+    parser.add_argument("--json", metavar="FILE", help="keep every window's figures")
+    parser.add_argument("--library", default="target/release/libunisono_dahdi.so", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if min(options.callers) <= TALKERS or max(options.callers) > 400:
+        parser.error("4 to 400 callers")
+    if min(options.rounds, options.windows, options.seconds) < 1:
+        parser.error("at least 1 round of 1 window of 1 s")
+    return options
+
+
+def measure(options, name, callers, cpu):
+    """Starts Asterisk, calls it, and returns the figures of each window."""
+    timing, application, on_library = CONTESTANTS[name]
+    port = free_port()
+    home = configure(timing, application, port, options.library if on_library else None)
+    asterisk = Asterisk(home, cpu, on_library)
+    try:
+        crowd = Crowd(("127.0.0.1", port), callers)
+        try:
+            crowd.call()
+            time.sleep(SETTLING)
+            return [window(options, asterisk, crowd) for _ in range(options.windows)]
+        finally:
+            crowd.hang_up()
+    finally:
+        asterisk.stop()
+
+
+def window(options, asterisk, crowd):
+    crowd.forget()
+    stolen, total, used = *processor_time(), asterisk.processor_ns()
+    begin = time.monotonic()
+    time.sleep(options.seconds)
+    used = asterisk.processor_ns() - used
+    seconds = time.monotonic() - begin
+    stolen_now, total_now = processor_time()
+    steal = (stolen_now - stolen) / max(total_now - total, 1)
+    # What was said last is still to be heard.
+    time.sleep(LATEST_NS / 1e9)
+    delays, deviations, wrong, said = crowd.heard(begin, begin + seconds)
+    if not delays:
+        fail("nobody heard anybody")
+    return {
+        "cpu_us": used / 1000 / (len(crowd.callers) * seconds * 50),
+        "delay_p50_ms": quantile(delays, 0.5) / 1e6,
+        "delay_p99_ms": quantile(delays, 0.99) / 1e6,
+        "delay_max_ms": max(delays) / 1e6,
+        "deviation_p99_ms": quantile(deviations, 0.99) / 1e6,
+        "missed": 1 - len(delays) / said,
+        "own_voice": wrong,
+        "steal": steal,
+    }
+
+
+class Asterisk:
+    def __init__(self, home, cpu, on_library):
+        environment = f"LD_PRELOAD={INSIDE}/libunisono_dahdi.so UNISONO_DAHDI_DIR={INSIDE}/dahdi" if on_library else ""
+        start = (
+            f"mount -t proc proc {ROOT}/proc && mount --rbind /dev {ROOT}/dev && ulimit -S -n $(ulimit -H -n) &&"
+            f" exec taskset -c {cpu} chroot {ROOT} env {environment} asterisk -f -C {INSIDE}/etc/asterisk.conf"
+        )
+        self.log = open(f"{home}/said", "w+")
+        self.process = subprocess.Popen(
+            # A session of its own, so that the scheduler's groups do not weigh it against us.
+            ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "sh", "-c", start],
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 30
+        while "fully booted" not in self.command("core waitfullybooted"):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.log.seek(0)
+                fail(f"Asterisk does not start:\n{self.log.read()}")
+            time.sleep(0.2)
+
+    def command(self, command):
+        console = ["chroot", ROOT, "asterisk", "-C", f"{INSIDE}/etc/asterisk.conf", "-rx", command]
+        return subprocess.run(console, capture_output=True, text=True, timeout=30).stdout
+
+    def processor_ns(self):
+        """Processor time of all its threads, by the clock that clock_getcpuclockid(3) names."""
+        return time.clock_gettime_ns((~self.process.pid << 3) | 2)
+
+    def stop(self):
+        self.command("core stop now")
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(10)
+        self.log.close()
+
+
+class Caller:
+    def __init__(self, number, receiver):
+        self.number = number
+        self.socket = receiver
+        self.port = receiver.getsockname()[1]
+        self.peer = None
+        self.dialog = None
+        self.sequence = random.randrange(1 << 15)
+        self.timestamp = random.randrange(1 << 31)
+        self.ssrc = random.randrange(1 << 32)
+        # (arrival ns, place of the first loud sample or -1)
+        self.packets = []
+
+
+class Crowd:
+    """Callers of one process: one socket for all calls, one for each one's audio, and a thread that sends and receives."""
+
+    def __init__(self, server, callers):
+        self.server = server
+        self.sip = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sip.bind(("127.0.0.1", 0))
+        self.sip.settimeout(0.1)
+        self.callers = [Caller(number, self.receiver()) for number in range(callers)]
+        # (talker, ns) of each burst.
+        self.bursts = []
+        self.lock = threading.Lock()
+        self.wanted = True
+        self.thread = threading.Thread(target=self.talk, daemon=True)
+
+    @staticmethod
+    def receiver():
+        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        receiver.bind(("127.0.0.1", 0))
+        receiver.setblocking(False)
+        receiver.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        return receiver
+
+    def call(self):
+        for caller in self.callers:
+            self.invite(caller)
+            deadline = time.monotonic() + 10
+            while caller.peer is None:
+                self.answer(deadline)
+            time.sleep(0.02)
+        self.thread.start()
+
+    def hang_up(self):
+        self.wanted = False
+        if self.thread.is_alive():
+            self.thread.join(10)
+        for caller in self.callers:
+            if caller.dialog:
+                self.send(caller, "BYE", 2)
+            caller.socket.close()
+        time.sleep(0.2)
+        self.sip.close()
+
+    def invite(self, caller):
+        caller.dialog = ""
+        body = (
+            f"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+            f"m=audio {caller.port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\n"
+        )
+        self.send(caller, "INVITE", 1, body)
+
+    def send(self, caller, method, sequence, body=""):
+        local = self.sip.getsockname()[1]
+        content = "Content-Type: application/sdp\r\n" if body else ""
+        request = (
+            f"{method} sip:100@127.0.0.1:{self.server[1]} SIP/2.0\r\n"
+            f"Via: SIP/2.0/UDP 127.0.0.1:{local};branch=z9hG4bK{caller.ssrc}{method}\r\n"
+            f"From: <sip:{caller.number}@127.0.0.1:{local}>;tag={caller.ssrc}\r\n"
+            f"To: <sip:100@127.0.0.1:{self.server[1]}>{caller.dialog}\r\n"
+            f"Call-ID: {caller.number}-{caller.ssrc}\r\nCSeq: {sequence} {method}\r\n"
+            f"Contact: <sip:{caller.number}@127.0.0.1:{local}>\r\nMax-Forwards: 70\r\n"
+            f"{content}Content-Length: {len(body)}\r\n\r\n{body}"
+        )
+        self.sip.sendto(request.encode(), self.server)
+
+    def answer(self, deadline):
+        """Takes one message; an answer to an INVITE tells where the audio goes."""
+        if time.monotonic() > deadline:
+            fail("a call is not answered")
+        try:
+            message = self.sip.recv(65536).decode()
+        except socket.timeout:
+            return
+        if not message.startswith("SIP/2.0 ") or "INVITE" not in message:
+            return
+        if message.startswith("SIP/2.0 1"):
+            return
+        lines = message.split("\r\n")
+        if not message.startswith("SIP/2.0 200"):
+            fail(f"a call is refused: {lines[0]}")
+        headers = dict(line.split(": ", 1) for line in lines if ": " in line)
+        caller = self.callers[int(headers["Call-ID"].split("-")[0])]
+        caller.dialog = ";tag=" + headers["To"].split(";tag=")[1]
+        audio = next(line for line in lines if line.startswith("m=audio "))
+        caller.peer = ("127.0.0.1", int(audio.split(" ")[1]))
+        self.send(caller, "ACK", 1)
+
+    def talk(self):
+        """Sends every caller's packet each 20 ms, each at its place in them, and takes what comes meanwhile."""
+        poller = select.epoll()
+        by_file = {caller.socket.fileno(): caller for caller in self.callers}
+        for file in by_file:
+            poller.register(file, select.EPOLLIN)
+        count = len(self.callers)
+        begin = time.monotonic_ns() + FRAME_NS
+        slot = 0
+        while self.wanted:
+            due = begin + slot * FRAME_NS // count
+            wait = (due - time.monotonic_ns()) / 1e9
+            for file, _ in poller.poll(max(wait, 0)):
+                self.receive(by_file[file])
+            if time.monotonic_ns() >= due:
+                self.say(self.callers[slot % count], slot // count)
+                slot += 1
+        poller.close()
+
+    def say(self, caller, frame):
+        talks = caller.number < TALKERS and frame % BURST_EVERY == caller.number * BURST_EVERY // TALKERS
+        header = struct.pack(">BBHII", 0x80, 0, caller.sequence & 0xFFFF, caller.timestamp & 0xFFFFFFFF, caller.ssrc)
+        caller.sequence += 1
+        caller.timestamp += FRAME
+        now = time.time_ns()
+        caller.socket.sendto(header + (BURST if talks else SILENCE), caller.peer)
+        if talks:
+            with self.lock:
+                self.bursts.append((caller.number, now, time.monotonic()))
+
+    def receive(self, caller):
+        try:
+            while True:
+                packet, ancillary, _, _ = caller.socket.recvmsg(2048, 64)
+                seconds, nanos = struct.unpack("qq", ancillary[0][2])
+                caller.packets.append((seconds * 1_000_000_000 + nanos, packet[12:].translate(LOUD).find(1)))
+        except BlockingIOError:
+            pass
+
+    def forget(self):
+        with self.lock:
+            self.bursts.clear()
+        for caller in self.callers:
+            caller.packets.clear()
+
+    def heard(self, begin, end):
+        """Delays of what was said between two moments, deviations from 20 ms, how often talkers heard themselves, how much was to be heard."""
+        with self.lock:
+            bursts = [(number, sent) for number, sent, moment in self.bursts if begin <= moment < end]
+        delays, deviations, own = [], [], 0
+        for caller in self.callers:
+            packets = caller.packets[:]
+            arrivals = [arrival for arrival, _ in packets]
+            deviations += [abs(b - a - FRAME_NS) for a, b in zip(arrivals, arrivals[1:])]
+            loud = [arrival + place * 125_000 for arrival, place in packets if place >= 0]
+            for number, sent in bursts:
+                delay = next((heard - sent for heard in loud if 0 <= heard - sent < LATEST_NS), None)
+                if delay is None:
+                    continue
+                if number == caller.number:
+                    own += 1
+                else:
+                    delays.append(delay)
+        return delays, deviations, own, max(len(bursts) * (len(self.callers) - 1), 1)
+
+
+def configure(timing, application, port, library):
+    home = ROOT + INSIDE
+    shutil.rmtree(home, ignore_errors=True)
+    for folder in ("etc", "db", "cache", "spool", "run", "log", "music"):
+        os.makedirs(f"{home}/{folder}")
+    module = glob.glob(f"{ROOT}/usr/lib/**/asterisk/modules/res_timing_dahdi.so", recursive=True)[0]
+    values = {
+        "HOME": INSIDE,
+        "MODULES": os.path.dirname(module).removeprefix(ROOT),
+        "TIMING": timing,
+        "ASTERISK_PORT": str(port),
+        "RTP_START": "25000",
+        "RTP_END": "29999",
+        "EXTENSIONS": f"exten => 100,1,Answer()\n same => n,{application}\n",
+    }
+    for template in glob.glob("tests/peer/asterisk/*.conf") + glob.glob("tests/dahdi/asterisk/*.conf"):
+        with open(template) as source:
+            text = source.read()
+        for key, value in values.items():
+            text = text.replace(f"@{key}@", value)
+        if library is None:
+            text = "".join(line for line in text.splitlines(True) if "chan_dahdi" not in line and "app_meetme" not in line)
+        with open(f"{home}/etc/{os.path.basename(template)}", "w") as out:
+            out.write(text)
+    if library:
+        shutil.copy(library, f"{home}/libunisono_dahdi.so")
+    return home
+
+
+def processor_time():
+    """Ticks that the host stole, and all ticks."""
+    with open("/proc/stat") as source:
+        ticks = [int(value) for value in source.readline().split()[1:9]]
+    return ticks[7], sum(ticks)
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def quantile(values, share):
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+def table(results):
+    columns = {
+        "CPU us/frame": "cpu_us",
+        "delay p50 ms": "delay_p50_ms",
+        "delay p99 ms": "delay_p99_ms",
+        "delay max ms": "delay_max_ms",
+        "deviation p99 ms": "deviation_p99_ms",
+    }
+    print(f"{'median (range)':22}{'callers':>8}" + "".join(f"{title:>24}" for title in columns) + f"{'missed':>8}{'windows':>9}{'left out':>9}")
+    for (name, callers), windows in sorted(results.items(), key=lambda item: (item[0][1], item[0][0])):
+        good = [window for window in windows if window["steal"] <= MOST_STEAL]
+        cells = []
+        for key in columns.values():
+            values = [window[key] for window in good]
+            cells.append(f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})" if values else "-")
+        missed = f"{100 * max(window['missed'] for window in good):.1f} %" if good else "-"
+        print(
+            f"{name:22}{callers:>8}" + "".join(f"{cell:>24}" for cell in cells)
+            + f"{missed:>8}{len(good):>9}{len(windows) - len(good):>9}"
+        )
+
+
+def ratios(results):
+    """Contestants of one round had the same weather, or nearly."""
+    ours, theirs = CONTESTANTS
+    print(f"\n{ours} / {theirs}, median of the rounds' ratios")
+    for callers in sorted({callers for _, callers in results}):
+        cells = []
+        for title, key in (("CPU", "cpu_us"), ("delay", "delay_p50_ms")):
+            pairs = [(by_round(results[ours, callers], key), by_round(results[theirs, callers], key))]
+            found = [a[number] / b[number] for a, b in pairs for number in a if number in b]
+            cells.append(f"{title} {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})" if found else f"{title} -")
+        print(f"{callers:>4} callers: " + ", ".join(cells))
+
+
+def by_round(windows, key):
+    rounds = collections.defaultdict(list)
+    for window in windows:
+        if window["steal"] <= MOST_STEAL:
+            rounds[window["round"]].append(window[key])
+    return {number: statistics.median(values) for number, values in rounds.items()}
+
+
+def fail(reason):
+    print(f"meetme.sh: {reason}", file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
+        fail(error)

@@ -1,0 +1,100 @@
+//! Which of many sockets have something to read.
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+/// An epoll instance that is asked, never waited for. Level-triggered: a socket that was not emptied is ready again.
+pub struct Poller {
+    epoll: Arc<Epoll>,
+    events: Box<[EpollEvent]>,
+}
+
+impl Poller {
+    /// A poller without sockets that tells of up to `capacity` of them at once. Allocates.
+    pub fn new(capacity: usize) -> io::Result<Self> {
+        Ok(Self {
+            epoll: Arc::new(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?),
+            events: vec![EpollEvent::empty(); capacity.max(1)].into_boxed_slice(),
+        })
+    }
+
+    /// A handle on the same set of sockets for another thread, which registers and closes them while this one asks.
+    pub fn watcher(&self) -> Watcher {
+        Watcher {
+            epoll: Arc::clone(&self.epoll),
+        }
+    }
+
+    /// See [`Watcher::register`].
+    pub fn register(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
+        self.watcher().register(socket, token)
+    }
+
+    /// See [`Watcher::deregister`].
+    pub fn deregister(&self, socket: impl AsFd) -> io::Result<()> {
+        self.watcher().deregister(socket)
+    }
+
+    /// Writes the tokens of sockets that have something to read, at most `tokens.len()` or the capacity, and returns
+    /// their number. Returns at once. When the slice was filled there may be more: read from these, and ask again; the
+    /// kernel lets sockets take turns.
+    pub fn ready(&mut self, tokens: &mut [u64]) -> io::Result<usize> {
+        let room = self.events.len().min(tokens.len());
+        if room == 0 {
+            return Ok(0);
+        }
+        let count = match self
+            .epoll
+            .wait(&mut self.events[..room], EpollTimeout::ZERO)
+        {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        for (token, event) in tokens.iter_mut().zip(&self.events[..count]) {
+            *token = event.data();
+        }
+        Ok(count)
+    }
+}
+
+/// Adds sockets to a [`Poller`] and takes them away, from any thread.
+#[derive(Clone)]
+pub struct Watcher {
+    epoll: Arc<Epoll>,
+}
+
+impl Watcher {
+    /// Watches a socket under a token of the caller's choice. Fails if it is watched already, or if the system's limit
+    /// of watches (`fs.epoll.max_user_watches`) is reached.
+    pub fn register(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
+        self.epoll
+            .add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+        Ok(())
+    }
+
+    /// Stops watching a socket. Closing it does so as well.
+    pub fn deregister(&self, socket: impl AsFd) -> io::Result<()> {
+        self.epoll.delete(socket)?;
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watcher").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Poller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poller")
+            .field("capacity", &self.events.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,111 @@
+//! Cuts the byte stream of a sample-based format into packets of the agreed duration.
+
+use super::{Format, MAX_PACKET_PAYLOAD};
+use crate::codec::Codec;
+use crate::packet::MAX_CSRCS;
+
+/// Duration of the unit in which packets are measured, ms: the shortest packet.
+pub(super) const UNIT_MS: u32 = 10;
+
+/// Holds what does not fill a packet yet.
+#[derive(Debug, Clone)]
+pub(super) struct Packetiser {
+    /// Bytes in a unit; 0 for formats that cannot be cut.
+    unit: usize,
+    /// Bytes in a packet.
+    packet: usize,
+    pending: [u8; MAX_PACKET_PAYLOAD],
+    pending_len: usize,
+    /// Talkers of the ticks that are pending.
+    csrcs: [u32; MAX_CSRCS],
+    csrc_count: usize,
+}
+
+impl Packetiser {
+    pub(super) fn new(format: Format) -> Self {
+        let unit = match format.codec {
+            Codec::Pcmu | Codec::Pcma | Codec::G722 => 80,
+            Codec::L16 { rate } => (rate / 100 * 2) as usize,
+            Codec::Opus => 0,
+        };
+        let wanted = (format.ptime_ms / UNIT_MS).clamp(1, 6) as usize;
+        let fitting = MAX_PACKET_PAYLOAD.checked_div(unit).unwrap_or(0);
+        Self {
+            unit: if fitting == 0 { 0 } else { unit },
+            packet: unit * wanted.min(fitting),
+            pending: [0; MAX_PACKET_PAYLOAD],
+            pending_len: 0,
+            csrcs: [0; MAX_CSRCS],
+            csrc_count: 0,
+        }
+    }
+
+    /// Appends one tick's payload and gives each complete packet, with its talkers, to `emit`.
+    pub(super) fn push(
+        &mut self,
+        payload: &[u8],
+        csrcs: &[u32],
+        mut emit: impl FnMut(&[u8], &[u32]),
+    ) {
+        if self.pending_len == 0 && payload.len().is_multiple_of(self.packet.max(1)) {
+            for packet in payload.chunks_exact(self.packet.max(1)) {
+                emit(packet, csrcs);
+            }
+            return;
+        }
+        let mut rest = payload;
+        while !rest.is_empty() {
+            let room = self.packet.saturating_sub(self.pending_len);
+            let (taken, left) = rest.split_at(rest.len().min(room));
+            self.pending[self.pending_len..][..taken.len()].copy_from_slice(taken);
+            self.pending_len += taken.len();
+            self.merge(csrcs);
+            rest = left;
+            if self.pending_len == self.packet {
+                self.flush(&mut emit);
+            }
+        }
+    }
+
+    /// Gives what is pending to `emit`.
+    pub(super) fn flush(&mut self, mut emit: impl FnMut(&[u8], &[u32])) {
+        if self.pending_len > 0 {
+            emit(
+                &self.pending[..self.pending_len],
+                &self.csrcs[..self.csrc_count],
+            );
+        }
+        self.clear();
+    }
+
+    /// Forgets what is pending.
+    pub(super) fn clear(&mut self) {
+        self.pending_len = 0;
+        self.csrc_count = 0;
+    }
+
+    /// Bytes in 10 ms; `None` for a format whose payloads cannot be cut.
+    pub(super) fn unit(&self) -> Option<usize> {
+        Some(self.unit).filter(|unit| *unit > 0)
+    }
+
+    /// Audio in a packet, ms.
+    pub(super) fn packet_ms(&self) -> u32 {
+        self.packet.checked_div(self.unit).unwrap_or(0) as u32 * UNIT_MS
+    }
+
+    /// Audio that is pending, ms.
+    pub(super) fn pending_ms(&self) -> u32 {
+        self.pending_len.checked_div(self.unit).unwrap_or(0) as u32 * UNIT_MS
+    }
+
+    fn merge(&mut self, csrcs: &[u32]) {
+        for csrc in csrcs {
+            let known = self.csrcs[..self.csrc_count].contains(csrc);
+            if !known && let Some(slot) = self.csrcs.get_mut(self.csrc_count) {
+                *slot = *csrc;
+                self.csrc_count += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! One leg: a participant's audio, both ways, and how it is treated.
+//!
+//! It travels as RTP (`rtp/`) or by rings of frames ([`RingEnd`]).
+
+mod rtp;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use unisono_mixer::{SampleRate, Strip};
+use unisono_rtp::rtcp::Cname;
+
+use super::event::{Event, Garbage};
+use super::media::{LegPolicy, MediaSpec, MediaUpdate};
+use super::meter::LegMeter;
+use super::plane::TickTime;
+use super::player::Player;
+use super::rings::RingEnd;
+use super::room::SharedEncoders;
+use super::sockets::Channel;
+use super::{LegId, Outlet};
+
+pub(crate) use rtp::{RtpStream, SendBuffers};
+
+/// Prompts a leg can have waiting.
+pub(crate) const PROMPTS: usize = 16;
+
+/// One participant's audio. Made by the control plane, lives on a worker, allocates nothing there.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) id: LegId,
+    pub(crate) phase: usize,
+    /// Slab index of its conference, while in one.
+    pub(crate) room: Option<u32>,
+    /// Position among the members of its conference, or among the phase's legs without one.
+    pub(crate) seat: usize,
+    pub(crate) strip: Strip,
+    pub(crate) player: Player,
+    pub(crate) meter: Arc<LegMeter>,
+    pub(crate) transport: Transport,
+    was_playing: bool,
+}
+
+/// How a leg's audio travels.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all legs are of RTP; a box would cost each of them a detour on every tick"
+)]
+pub(crate) enum Transport {
+    /// Packets on sockets.
+    Rtp(RtpStream),
+    /// Linear frames to and from another thread. Outside any conference such a leg rests: it is not served, and keeps no worker
+    /// awake. What it is to be played waits until it joins one.
+    Rings(RingEnd),
+}
+
+impl Leg {
+    /// A leg by RTP that is to be served in `phase`. `random`, from a secure source, is for its packets: see [`RtpStream`].
+    pub(crate) fn by_rtp(
+        id: LegId,
+        phase: usize,
+        media: MediaSpec,
+        policy: &LegPolicy,
+        cname: Cname,
+        random: [u8; 18],
+        now_ns: u64,
+    ) -> Self {
+        let meter = Arc::new(LegMeter::default());
+        let stream = RtpStream::new(id, Arc::clone(&meter), media, policy, cname, random, now_ns);
+        let rate = media.sample_rate();
+        Self::new(id, phase, rate, policy, meter, Transport::Rtp(stream))
+    }
+
+    /// A leg by rings that is to be served in `phase`.
+    pub(crate) fn by_rings(id: LegId, phase: usize, end: RingEnd, policy: &LegPolicy) -> Self {
+        let meter = Arc::new(LegMeter::default());
+        let rate = end.rate();
+        Self::new(id, phase, rate, policy, meter, Transport::Rings(end))
+    }
+
+    fn new(
+        id: LegId,
+        phase: usize,
+        rate: SampleRate,
+        policy: &LegPolicy,
+        meter: Arc<LegMeter>,
+        transport: Transport,
+    ) -> Self {
+        Self {
+            id,
+            phase,
+            room: None,
+            seat: 0,
+            strip: Strip::new(rate, policy.strip),
+            player: Player::new(PROMPTS),
+            meter,
+            transport,
+            was_playing: false,
+        }
+    }
+
+    /// Rate of the linear audio on both sides of the leg.
+    pub(crate) fn rate(&self) -> SampleRate {
+        match &self.transport {
+            Transport::Rtp(stream) => stream.rate(),
+            Transport::Rings(end) => end.rate(),
+        }
+    }
+
+    /// Whether it is not served outside conferences.
+    pub(crate) fn rests_alone(&self) -> bool {
+        matches!(self.transport, Transport::Rings(_))
+    }
+
+    /// SSRC of what is received, for others' CSRC lists.
+    pub(crate) fn remote_ssrc(&self) -> Option<u32> {
+        match &self.transport {
+            Transport::Rtp(stream) => stream.remote_ssrc(),
+            Transport::Rings(_) => None,
+        }
+    }
+
+    /// It joins a conference: what came by rings before was not meant for it.
+    pub(crate) fn enter(&mut self) {
+        if let Transport::Rings(end) = &mut self.transport {
+            end.restart();
+        }
+    }
+
+    /// It leaves a conference with these encoders.
+    pub(crate) fn part_from(&mut self, encoders: &mut SharedEncoders) {
+        if let Transport::Rtp(stream) = &mut self.transport {
+            stream.part_from(encoders);
+        }
+    }
+
+    /// Takes a datagram from one of the leg's sockets.
+    pub(crate) fn receive(
+        &mut self,
+        channel: Channel,
+        datagram: &[u8],
+        source: SocketAddr,
+        arrival_ns: u64,
+        outlet: &mut impl Outlet,
+    ) {
+        if let Transport::Rtp(stream) = &mut self.transport {
+            stream.receive(channel, datagram, source, arrival_ns, outlet);
+        }
+    }
+
+    /// This interval's 20 ms of what the participant says, in `frame`; false when it is silent.
+    pub(crate) fn take_frame(
+        &mut self,
+        now_ns: u64,
+        frame: &mut [i16],
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        match &mut self.transport {
+            Transport::Rtp(stream) => stream.take_frame(now_ns, frame, outlet),
+            // Digital silence costs the mixer no more than nothing.
+            Transport::Rings(end) => end.receive(frame) && frame.iter().any(|sample| *sample != 0),
+        }
+    }
+
+    /// This interval's 20 ms of what only this participant is told; false when nothing is queued.
+    pub(crate) fn take_prompt(&mut self, frame: &mut [i16], outlet: &mut impl Outlet) -> bool {
+        let playing = self
+            .player
+            .next_frame(frame, &mut |garbage| outlet.discard(garbage));
+        if self.was_playing && !playing {
+            outlet.event(Event::PlayFinished(self.id));
+        }
+        self.was_playing = playing;
+        playing
+    }
+
+    /// `intervals` passed without a tick: the time lines of both directions jump over them, once.
+    pub(crate) fn skip(&mut self, intervals: u64) {
+        match &mut self.transport {
+            Transport::Rtp(stream) => stream.skip(intervals),
+            Transport::Rings(end) => end.skip(),
+        }
+    }
+
+    /// Applies the outcome of a re-negotiation; what it no longer needs is left in `update`.
+    pub(crate) fn update(
+        &mut self,
+        update: &mut MediaUpdate,
+        time: TickTime,
+        buffers: &mut SendBuffers,
+        outlet: &mut impl Outlet,
+    ) {
+        let before = self.rate();
+        let Transport::Rtp(stream) = &mut self.transport else {
+            return;
+        };
+        stream.update(update, time, buffers, outlet);
+        if self.rate() != before {
+            self.strip.set_rate(self.rate());
+            // What is queued was made for the old rate.
+            self.stop_playing(outlet);
+        }
+    }
+
+    /// Drops the prompts that are waiting.
+    pub(crate) fn stop_playing(&mut self, outlet: &mut impl Outlet) {
+        self.player
+            .clear(&mut |sound: Garbage| outlet.discard(sound));
+    }
+
+    /// Does what is due outside the audio: RTCP. `next_tick_ns` is the deadline of the next interval.
+    pub(crate) fn report(
+        &mut self,
+        time: TickTime,
+        next_tick_ns: u64,
+        buffers: &mut SendBuffers,
+        outlet: &mut impl Outlet,
+    ) {
+        if let Transport::Rtp(stream) = &mut self.transport {
+            stream.report(time, next_tick_ns, buffers, outlet);
+        }
+    }
+
+    /// Says BYE in RTCP, where the leg has any.
+    pub(crate) fn say_goodbye(
+        &mut self,
+        time: TickTime,
+        buffers: &mut SendBuffers,
+        outlet: &mut impl Outlet,
+    ) {
+        if let Transport::Rtp(stream) = &mut self.transport {
+            stream.say_goodbye(time, buffers, outlet);
+        }
+    }
+
+    /// Writes the slow-moving figures where the control plane reads them.
+    pub(crate) fn publish(&self) {
+        self.meter
+            .level_in_cb
+            .store((self.strip.level_dbov() * 100.0) as i32, Relaxed);
+        let talking = self.room.is_some() && self.strip.is_talking();
+        self.meter.talking.store(talking, Relaxed);
+        if let Transport::Rtp(stream) = &self.transport {
+            stream.publish();
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! A leg's audio as RTP on a worker's sockets, both ways.
+//!
+//! `inbound.rs` takes datagrams in, `sending.rs` sends audio, `reports.rs` does RTCP and figures.
+
+mod inbound;
+mod reports;
+mod sending;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use unisono_mixer::SampleRate;
+use unisono_rtp::codec::{Codec, Decoder, Encoder, OpusSettings};
+use unisono_rtp::dtmf::DtmfReceiver;
+use unisono_rtp::latch::Latch;
+use unisono_rtp::outbound::{CollisionDetector, Origin, Outbound};
+use unisono_rtp::playout::{Playout, Pulled};
+use unisono_rtp::reception::Reception;
+use unisono_rtp::rtcp::{self, Cname};
+
+use crate::engine::media::{LegPolicy, MediaSpec, MediaUpdate};
+use crate::engine::meter::LegMeter;
+use crate::engine::opus_sender::OpusSender;
+use crate::engine::plane::TickTime;
+use crate::engine::room::SharedEncoders;
+use crate::engine::{LegId, Outlet};
+
+pub(crate) use sending::SendBuffers;
+
+/// One participant's stream of packets.
+#[derive(Debug)]
+pub(crate) struct RtpStream {
+    /// The leg it belongs to, and where it counts.
+    leg: LegId,
+    meter: Arc<LegMeter>,
+    pub(crate) encoder: Encoder,
+    /// What is sent is the conference's shared stream, whose encoder this leg's must continue when that changes.
+    pub(crate) shares_stream: bool,
+    /// Intervals for which it has heard what all hear, from an encoder of its own.
+    apart: u32,
+    media: MediaSpec,
+    /// Packets name the talkers.
+    names_talkers: bool,
+    decoder: Decoder,
+    playout: Playout,
+    reception: Reception,
+    latch: Latch,
+    dtmf: DtmfReceiver,
+    outbound: Outbound,
+    opus: OpusSender,
+    rtcp: rtcp::Session,
+    /// Where the peer's RTCP came from.
+    rtcp_source: Option<SocketAddr>,
+    collisions: CollisionDetector,
+    /// A new identity that it takes on with the next interval: another participant chose the same SSRC.
+    next_origin: Option<Origin>,
+    random: Random,
+    remote_ssrc: Option<u32>,
+    /// Set between the two rounds of one interval: this leg is sent the shared stream.
+    pub(crate) takes_shared: bool,
+}
+
+impl RtpStream {
+    /// The stream of `leg`. `random`, from a secure source, makes its SSRC and the start of its sequence numbers and
+    /// timestamps unpredictable, as RFC 3550 section 5.1 asks.
+    pub(super) fn new(
+        leg: LegId,
+        meter: Arc<LegMeter>,
+        media: MediaSpec,
+        policy: &LegPolicy,
+        cname: Cname,
+        random: [u8; 18],
+        now_ns: u64,
+    ) -> Self {
+        let (origin, seed) = random.split_at(10);
+        let origin = Origin::from_random(origin.try_into().unwrap_or_default());
+        let mut random = Random::new(seed.try_into().unwrap_or_default());
+        let rtcp_config = rtcp::Config {
+            cname,
+            tool: concat!("unisono ", env!("CARGO_PKG_VERSION")),
+            session_bandwidth: media.session_bandwidth(),
+            reduced_minimum: false,
+        };
+        Self {
+            leg,
+            meter,
+            encoder: media.encoder(),
+            shares_stream: false,
+            apart: 0,
+            decoder: Decoder::new(media.codec),
+            playout: media.playout(policy),
+            reception: Reception::new(media.codec.clock_rate()),
+            latch: Latch::new(media.remote.rtp, policy.latch, now_ns),
+            dtmf: media.dtmf_receiver(),
+            outbound: Outbound::new(media.format(), origin),
+            opus: media.opus_sender(),
+            rtcp: rtcp::Session::new(rtcp_config, origin.ssrc, now_ns, random.next() as u32),
+            rtcp_source: None,
+            collisions: CollisionDetector::new(),
+            next_origin: None,
+            random,
+            remote_ssrc: None,
+            takes_shared: false,
+            media,
+            names_talkers: policy.csrcs,
+        }
+    }
+
+    /// The codec in use.
+    pub(crate) fn codec(&self) -> Codec {
+        self.media.codec
+    }
+
+    /// Rate of the linear audio on both sides of the leg.
+    pub(crate) fn rate(&self) -> SampleRate {
+        self.media.sample_rate()
+    }
+
+    /// SSRC of what is received, for others' CSRC lists.
+    pub(crate) fn remote_ssrc(&self) -> Option<u32> {
+        self.remote_ssrc
+    }
+
+    /// Whether audio is to be sent now: the far end wants it, and its address is known.
+    pub(crate) fn sends(&self) -> bool {
+        self.media.sends && self.latch.destination().is_some()
+    }
+
+    /// Whether what it is sent can be the conference's shared stream: the far end asked for nothing particular.
+    pub(crate) fn can_share(&self) -> bool {
+        self.media.codec != Codec::Opus
+            || (self.media.ptime_ms >= 20 && self.media.opus == OpusSettings::default())
+    }
+
+    /// This interval's 20 ms of what the participant says, in `frame`; false when it is silent.
+    pub(super) fn take_frame(
+        &mut self,
+        now_ns: u64,
+        frame: &mut [i16],
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        self.report_digits(now_ns, outlet);
+        match self.playout.pull(&mut self.decoder, now_ns, frame) {
+            Pulled::Voice | Pulled::Concealed | Pulled::ComfortNoise => self.media.receives,
+            _ => false,
+        }
+    }
+
+    /// `intervals` passed without a tick: the time lines of both directions jump over them, once.
+    pub(super) fn skip(&mut self, intervals: u64) {
+        let intervals = u32::try_from(intervals).unwrap_or(u32::MAX);
+        self.playout.skip(intervals);
+        self.skip_sending(intervals);
+    }
+
+    /// Applies the outcome of a re-negotiation; what it no longer needs is left in `update`.
+    pub(super) fn update(
+        &mut self,
+        update: &mut MediaUpdate,
+        time: TickTime,
+        buffers: &mut SendBuffers,
+        outlet: &mut impl Outlet,
+    ) {
+        self.flush(buffers, outlet);
+        let new_clock = self.media.codec.clock_rate() != update.media.codec.clock_rate();
+        if new_clock {
+            self.say_goodbye(time, buffers, outlet);
+        }
+        let before = std::mem::replace(&mut self.media, update.media);
+        if let Some(replacement) = &mut update.replacement {
+            std::mem::swap(&mut self.decoder, &mut replacement.decoder);
+            std::mem::swap(&mut self.encoder, &mut replacement.encoder);
+            std::mem::swap(&mut self.playout, &mut replacement.playout);
+            self.reception.set_clock_rate(self.media.codec.clock_rate());
+            self.shares_stream = false;
+        }
+        if let Some(opus) = &mut update.opus {
+            std::mem::swap(&mut self.opus, opus);
+        }
+        if before.format() != self.media.format() {
+            self.outbound.set_format(self.media.format());
+        }
+        if new_clock {
+            self.go_on_as(update.origin);
+        }
+        if before.telephone_event != self.media.telephone_event {
+            self.dtmf = self.media.dtmf_receiver();
+        }
+        self.latch.relearn(self.media.remote.rtp, time.now_ns);
+    }
+
+    /// What is sent from now on is no longer the conference's shared stream, whose encoder's state is taken over, so
+    /// that the change is not heard.
+    pub(crate) fn part_from(&mut self, encoders: &mut SharedEncoders) {
+        if std::mem::take(&mut self.shares_stream)
+            && let Some(shared) = encoders.get(self.codec())
+        {
+            self.encoder.copy_state_from(&shared.encoder);
+        }
+    }
+
+    /// Goes on as another source. The old one has said BYE.
+    fn go_on_as(&mut self, origin: Origin) {
+        self.outbound.restart(origin);
+        self.rtcp.change_ssrc(origin.ssrc);
+        self.next_origin = None;
+    }
+}
+
+/// A generator for what must vary, not be secret: when reports are sent (xorshift64*).
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn new(seed: [u8; 8]) -> Self {
+        Self(u64::from_be_bytes(seed) | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}

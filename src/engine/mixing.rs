@@ -1,0 +1,262 @@
+//! One tick of a phase: everybody is heard, mixed, and sent what it hears.
+
+use rtsan_standalone::nonblocking;
+use unisono_mixer::{Hearing, MAX_FRAME, TalkChange};
+use unisono_rtp::packet::MAX_CSRCS;
+
+use super::Outlet;
+use super::event::Event;
+use super::leg::Transport;
+use super::meter::{WorkerMeter, bump};
+use super::phase::Due;
+use super::plane::{MediaPlane, PhaseWork, TickTime};
+use super::room::{ANNOUNCEMENT_RATE, Room};
+
+/// Figures of a leg are published every so many ticks: about three times a second.
+const PUBLISH_EVERY: u64 = 16;
+
+/// The interval, ns.
+const INTERVAL_NS: u64 = 20_000_000;
+
+const SILENCE: [i16; MAX_FRAME] = [0; MAX_FRAME];
+
+impl MediaPlane {
+    /// Does what is due in `phase`.
+    #[nonblocking]
+    pub(crate) fn tick(
+        &mut self,
+        phase: usize,
+        due: Due,
+        time: TickTime,
+        meter: &WorkerMeter,
+        outlet: &mut impl Outlet,
+    ) {
+        if due.skip > 0 {
+            self.skip(phase, due.skip);
+            bump(&meter.skipped, due.skip);
+        }
+        bump(&meter.caught_up, u64::from(due.run - 1));
+        for _ in 0..due.run {
+            self.phases[phase].interval += 1;
+            bump(&meter.intervals, 1);
+            for seat in 0..self.phases[phase].rooms.len() {
+                self.mix(self.phases[phase].rooms[seat], phase, time, meter, outlet);
+            }
+            self.serve_alone(phase, time, outlet);
+        }
+        self.finish(phase, time, outlet);
+    }
+
+    /// One interval of one conference.
+    fn mix(
+        &mut self,
+        room: u32,
+        phase: usize,
+        time: TickTime,
+        meter: &WorkerMeter,
+        outlet: &mut impl Outlet,
+    ) {
+        let interval = self.phases[phase].interval;
+        let Self {
+            legs,
+            rooms,
+            desk,
+            frame,
+            prompt,
+            audible,
+            buffers,
+            ..
+        } = self;
+        let Some(room) = rooms[room as usize].as_deref_mut() else {
+            return;
+        };
+
+        audible.clear();
+        let mut intake = desk.begin(&mut room.bus);
+        for &member in &room.members {
+            let Some(leg) = legs[member as usize].as_deref_mut() else {
+                continue;
+            };
+            let length = leg.rate().frame_len();
+            let change = if leg.take_frame(time.now_ns, &mut frame[..length], outlet) {
+                audible.push(member);
+                intake.add(&mut leg.strip, &frame[..length])
+            } else {
+                intake.add_silence(&mut leg.strip)
+            };
+            match change {
+                Some(TalkChange::Started) => outlet.event(Event::TalkStarted(leg.id)),
+                Some(TalkChange::Stopped) => outlet.event(Event::TalkStopped(leg.id)),
+                None => {}
+            }
+        }
+        let length = ANNOUNCEMENT_RATE.frame_len();
+        if room
+            .announcements
+            .next_frame(&mut frame[..length], &mut |garbage| outlet.discard(garbage))
+        {
+            intake.add(&mut room.announcer, &frame[..length]);
+        } else {
+            intake.add_silence(&mut room.announcer);
+        }
+        let mut mix = intake.finish();
+
+        room.talkers.clear();
+        for &member in audible.iter() {
+            if let Some(leg) = legs[member as usize].as_deref()
+                && let Some(ssrc) = leg.remote_ssrc()
+                && mix.has(&leg.strip)
+            {
+                room.talkers.add(ssrc);
+            }
+        }
+        let anyone = mix.room().contributors() > 0;
+
+        // Those who hear something of their own come first: their encoders continue from the state that the shared
+        // ones had before this interval.
+        let mut list = [0; MAX_CSRCS];
+        for &member in &room.members {
+            let Some(leg) = legs[member as usize].as_deref_mut() else {
+                continue;
+            };
+            let length = leg.rate().frame_len();
+            let told = leg.take_prompt(&mut prompt[..length], outlet);
+            let private = told.then_some(&prompt[..length]);
+            let stream = match &mut leg.transport {
+                Transport::Rtp(stream) => stream,
+                Transport::Rings(end) => {
+                    end.send(match mix.hear(&mut leg.strip, private) {
+                        Hearing::Common(heard) | Hearing::Own(heard) => heard,
+                        Hearing::Nothing => &SILENCE[..length],
+                    });
+                    continue;
+                }
+            };
+            if !stream.sends() {
+                stream.send_nothing(buffers, outlet);
+                continue;
+            }
+            let hearing = mix.hear(&mut leg.strip, private);
+            let (heard, csrcs): (&[i16], &[u32]) = match hearing {
+                Hearing::Common(_) if stream.can_share() => {
+                    stream.takes_shared = true;
+                    continue;
+                }
+                Hearing::Nothing if !anyone && stream.can_share() && leg.strip.may_hear() => {
+                    stream.takes_shared = true;
+                    continue;
+                }
+                Hearing::Common(heard) => (heard, room.talkers.all()),
+                Hearing::Own(heard) if leg.strip.may_hear() => {
+                    (heard, room.talkers.others(stream.remote_ssrc(), &mut list))
+                }
+                Hearing::Own(heard) => (heard, &[]),
+                Hearing::Nothing => (&SILENCE[..length], &[]),
+            };
+            stream.part_from(&mut room.encoders);
+            stream.send_own(heard, csrcs, buffers, outlet);
+            bump(&meter.encodes, 1);
+        }
+        for &member in &room.members {
+            let Some(leg) = legs[member as usize].as_deref_mut() else {
+                continue;
+            };
+            let rate = leg.rate();
+            let Transport::Rtp(stream) = &mut leg.transport else {
+                continue;
+            };
+            if !std::mem::take(&mut stream.takes_shared) {
+                continue;
+            }
+            let heard = mix.common(rate).unwrap_or(&SILENCE[..rate.frame_len()]);
+            let Some(shared) = room.encoders.get(stream.codec()) else {
+                // It changed its codec, and brings the encoder with the next command.
+                stream.send_own(heard, room.talkers.all(), buffers, outlet);
+                continue;
+            };
+            let (payload, fresh) = shared.payload(interval, heard, &stream.encoder);
+            let anew = stream.send_shared(payload, heard, room.talkers.all(), buffers, outlet);
+            bump(&meter.encodes, u64::from(fresh) + u64::from(anew));
+        }
+        if mix.room().limiter_gain() < 1.0 {
+            bump(&meter.limited, 1);
+        }
+    }
+
+    /// One interval of the legs of a phase that are in no conference.
+    fn serve_alone(&mut self, phase: usize, time: TickTime, outlet: &mut impl Outlet) {
+        let Self {
+            legs,
+            phases,
+            frame,
+            prompt,
+            buffers,
+            ..
+        } = self;
+        for &index in &phases[phase].alone {
+            let Some(leg) = legs[index as usize].as_deref_mut() else {
+                continue;
+            };
+            let length = leg.rate().frame_len();
+            leg.take_frame(time.now_ns, &mut frame[..length], outlet);
+            if !leg.take_prompt(&mut prompt[..length], outlet) {
+                prompt[..length].fill(0);
+            }
+            let Transport::Rtp(stream) = &mut leg.transport else {
+                continue;
+            };
+            if stream.sends() {
+                stream.send_own(&prompt[..length], &[], buffers, outlet);
+            } else {
+                stream.send_nothing(buffers, outlet);
+            }
+        }
+    }
+
+    fn skip(&mut self, phase: usize, intervals: u64) {
+        let Self {
+            legs,
+            rooms,
+            phases,
+            ..
+        } = self;
+        let work = &phases[phase];
+        for index in served(work, rooms) {
+            if let Some(leg) = legs[*index as usize].as_deref_mut() {
+                leg.skip(intervals);
+            }
+        }
+    }
+
+    /// What follows the audio of a tick: reports that are due, figures once in a while.
+    fn finish(&mut self, phase: usize, time: TickTime, outlet: &mut impl Outlet) {
+        let Self {
+            legs,
+            rooms,
+            phases,
+            buffers,
+            ..
+        } = self;
+        let work = &phases[phase];
+        for &index in served(work, rooms) {
+            if let Some(leg) = legs[index as usize].as_deref_mut() {
+                leg.report(time, time.now_ns + INTERVAL_NS, buffers, outlet);
+                if (work.interval + u64::from(index)).is_multiple_of(PUBLISH_EVERY) {
+                    leg.publish();
+                }
+            }
+        }
+    }
+}
+
+/// Everybody who is served in a phase.
+fn served<'a>(
+    work: &'a PhaseWork,
+    rooms: &'a [Option<Box<Room>>],
+) -> impl Iterator<Item = &'a u32> {
+    work.rooms
+        .iter()
+        .filter_map(|room| rooms[*room as usize].as_deref())
+        .flat_map(|room| &room.members)
+        .chain(&work.alone)
+}

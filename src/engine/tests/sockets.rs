@@ -1,0 +1,189 @@
+//! The whole engine: a real thread, real sockets.
+
+use std::f32::consts::TAU;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use unisono_rtp::codec::{Codec, Decoder};
+use unisono_rtp::net::{MediaPorts, MediaSocket, SocketOptions};
+use unisono_rtp::packet::RtpPacket;
+
+use super::phone::{amplitude, media};
+use crate::engine::rehearsal::Mouth;
+use crate::engine::{Engine, EngineConfig, LegPolicy, MediaSpec, Remote};
+
+/// Workers are told apart by their threads' names, so one engine at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn engine() -> Engine {
+    Engine::start(EngineConfig {
+        workers: 1,
+        cpus: Vec::new(),
+        priority: None,
+        legs: 4,
+        rooms: 2,
+        policy: LegPolicy::default(),
+    })
+    .unwrap()
+}
+
+struct Peer {
+    socket: UdpSocket,
+    server: SocketAddr,
+    media: MediaSpec,
+    ports: Option<MediaPorts>,
+}
+
+impl Peer {
+    fn new(number: u16) -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let rtp =
+            MediaSocket::bind((Ipv4Addr::LOCALHOST, 0).into(), &SocketOptions::default()).unwrap();
+        Self {
+            server: rtp.local_addr(),
+            media: MediaSpec {
+                remote: Remote {
+                    rtp: Some(socket.local_addr().unwrap()),
+                    rtcp: None,
+                    rtcp_mux: true,
+                },
+                ..media(Codec::Pcmu, number)
+            },
+            ports: Some(MediaPorts { rtp, rtcp: None }),
+            socket,
+        }
+    }
+
+    /// What has arrived, decoded.
+    fn audio(&self) -> (usize, Vec<i16>) {
+        let mut decoder = Decoder::new(Codec::Pcmu);
+        let mut datagram = [0; 2048];
+        let mut frame = [0; 960];
+        let (mut packets, mut audio) = (0, Vec::new());
+        while let Ok(length) = self.socket.recv(&mut datagram) {
+            let packet = RtpPacket::parse(&datagram[..length]).unwrap();
+            if packet.payload_type == 0 {
+                packets += 1;
+                let samples = decoder.decode(packet.payload, &mut frame).unwrap();
+                audio.extend_from_slice(&frame[..samples]);
+            }
+        }
+        (packets, audio)
+    }
+}
+
+fn wait_for(engine: &mut Engine, mut done: impl FnMut(&Engine) -> bool) {
+    let begun = Instant::now();
+    while !done(engine) {
+        while engine.poll().is_some() {}
+        assert!(begun.elapsed() < Duration::from_secs(20), "it never came");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Times that the worker's thread has gone to sleep.
+fn sleeps() -> u64 {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let counts = tasks.filter_map(|task| {
+        let path = task.unwrap().path();
+        let name = fs::read_to_string(path.join("comm")).ok()?;
+        if name.trim() != "unisono-media-0" {
+            return None;
+        }
+        let status = fs::read_to_string(path.join("status")).ok()?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    });
+    counts.sum()
+}
+
+#[test]
+fn two_peers_hear_each_other_and_an_engine_without_legs_sleeps() {
+    let _alone = ALONE.lock().unwrap();
+    let mut engine = engine();
+    let room = engine.open_room(None).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    let before = sleeps();
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(sleeps(), before, "an idle conference wakes nobody");
+
+    let mut peers = [Peer::new(0), Peer::new(1)];
+    let legs = peers.each_mut().map(|peer| {
+        let leg = engine
+            .open_leg(peer.media, peer.ports.take().unwrap(), room)
+            .unwrap();
+        engine.join(leg, room);
+        leg
+    });
+    let mut mouths = [0, 1].map(|n| Mouth::new(n, &peers[usize::from(n)].media));
+    let tones = [500.0, 900.0];
+    let begun = Instant::now();
+    for n in 0..100_u32 {
+        for ((peer, mouth), tone) in peers.iter().zip(&mut mouths).zip(tones) {
+            let frame: Vec<i16> = (n * 160..(n + 1) * 160)
+                .map(|n| ((n as f32 * tone * TAU / 8000.0).sin() * 6000.0) as i16)
+                .collect();
+            peer.socket.send_to(mouth.say(&frame), peer.server).unwrap();
+        }
+        while engine.poll().is_some() {}
+        let next = begun + Duration::from_millis(20) * (n + 1);
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    for (n, peer) in peers.iter().enumerate() {
+        let (packets, audio) = peer.audio();
+        let ticks = (begun.elapsed().as_millis() / 20) as usize;
+        assert!(packets > 60 && packets <= ticks + 1, "{packets} packets");
+        let late = &audio[audio.len() / 2..];
+        assert!(amplitude(late, tones[1 - n], 8000.0) > 3000.0);
+        assert!(amplitude(late, tones[n], 8000.0) < 200.0);
+    }
+
+    for leg in legs {
+        assert!(engine.figures(leg).unwrap().packets_out > 60);
+        engine.close_leg(leg);
+        engine.join(leg, room);
+        engine.set_muted(leg, true);
+    }
+    wait_for(&mut engine, |engine| engine.leg_count() == 0);
+    std::thread::sleep(Duration::from_millis(50));
+    let before = sleeps();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(sleeps(), before, "nor does one whose legs have gone");
+    drop(engine);
+    assert_eq!(sleeps(), 0, "the worker has ended");
+}
+
+#[test]
+fn places_are_used_again_and_a_full_engine_says_so() {
+    let _alone = ALONE.lock().unwrap();
+    let mut engine = engine();
+    for _ in 0..3 {
+        let rooms = [0, 1].map(|_| engine.open_room(None).unwrap());
+        assert!(engine.open_room(None).is_err());
+        let legs: Vec<_> = (0..4)
+            .map(|n| {
+                let mut peer = Peer::new(n);
+                let leg = engine
+                    .open_leg(peer.media, peer.ports.take().unwrap(), rooms[0])
+                    .unwrap();
+                engine.join(leg, rooms[0]);
+                leg
+            })
+            .collect();
+        let mut peer = Peer::new(9);
+        let ports = peer.ports.take().unwrap();
+        assert!(engine.open_leg(peer.media, ports, rooms[0]).is_err());
+        for leg in legs {
+            engine.close_leg(leg);
+        }
+        for room in rooms {
+            engine.close_room(room);
+        }
+        wait_for(&mut engine, |engine| engine.leg_count() == 0);
+    }
+}

@@ -1,0 +1,354 @@
+//! One worker: a real-time thread with a ticker, the sockets of its legs, and a [`MediaPlane`].
+//!
+//! Between two sleeps it does, in this order: commands, datagrams, the phases that are due, reports to the control
+//! plane. It never waits for anybody but its ticker.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::time::Duration;
+
+use nix::sys::eventfd::EventFd;
+use rtrb::{Consumer, Producer, PushError};
+use rtsan_standalone::scoped_disabler;
+use unisono_rtp::net::{ClockOffset, MediaSocket, Poller, RecvBuf, SendCounters};
+use unisono_timer::MonoTime;
+use unisono_timer::TickStats;
+use unisono_timer::{Period, Schedule};
+use unisono_timer::{Ticker, TickerError};
+
+use super::command::Command;
+use super::event::{Event, Garbage};
+use super::leg::PROMPTS;
+use super::meter::{WorkerMeter, bump};
+use super::phase::{PHASES, PhaseClock, SLOT};
+use super::plane::{Applied, MediaPlane, TickTime};
+use super::sockets::{Channel, LegSockets, from_token};
+use super::{LegId, Outlet};
+
+/// Sockets that are told of at once.
+pub(crate) const TOKENS: usize = 256;
+
+/// Commands applied in one go, so that a flood of them cannot hold up a tick.
+const COMMANDS_PER_WAKE: usize = 128;
+
+/// Rounds over the sockets in one go. In each round every socket gives one datagram, so that a flooded one takes no
+/// more than this many from a wake-up.
+const RECEIVE_ROUNDS: usize = 8;
+
+/// Datagrams taken in one go for each leg: after a stall of three intervals there are as many. What is beyond waits
+/// for the next wake-up, so that a flood on all ports cannot hold up a tick.
+const DATAGRAMS_PER_LEG: usize = 4;
+
+/// Memory that waits for its way back when the ring is full.
+const GARBAGE_HELD: usize = 256;
+
+/// What one command can leave behind: all prompts of a leg and a little more.
+const GARBAGE_PER_COMMAND: usize = PROMPTS + 8;
+
+/// The worker's ends of the rings, and what it shares with the control plane.
+#[derive(Debug)]
+pub(crate) struct Links {
+    pub(crate) commands: Consumer<Command>,
+    pub(crate) events: Producer<Event>,
+    pub(crate) garbage: Producer<Garbage>,
+    /// Wakes this worker when it has no work and so no ticks.
+    pub(crate) wake: Arc<EventFd>,
+    /// Tells the control plane that there is something in the rings.
+    pub(crate) notify: Arc<EventFd>,
+    /// True while the worker sleeps without a timer.
+    pub(crate) idle: Arc<AtomicBool>,
+    pub(crate) meter: Arc<WorkerMeter>,
+    pub(crate) ticks: Arc<TickStats>,
+}
+
+/// Everything a worker needs; made by the control plane, moved into the thread.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    commands: Consumer<Command>,
+    idle: Arc<AtomicBool>,
+    wake: Arc<EventFd>,
+    meter: Arc<WorkerMeter>,
+    ticks: Arc<TickStats>,
+    plane: MediaPlane,
+    outbox: Outbox,
+    poller: Poller,
+    tokens: Vec<u64>,
+    received: RecvBuf,
+    clock: PhaseClock,
+    ticker: Ticker,
+    schedule: Schedule,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        links: Links,
+        poller: Poller,
+        legs: usize,
+        rooms: usize,
+    ) -> Result<Self, TickerError> {
+        let schedule = Schedule::new(
+            MonoTime::now(),
+            Period::from_duration(SLOT).expect("a slot is not of zero length"),
+        );
+        Ok(Self {
+            commands: links.commands,
+            idle: links.idle,
+            wake: links.wake,
+            ticks: links.ticks,
+            plane: MediaPlane::new(legs, rooms),
+            outbox: Outbox {
+                sockets: (0..legs).map(|_| None).collect(),
+                events: links.events,
+                garbage: links.garbage,
+                held: Vec::with_capacity(GARBAGE_HELD),
+                notify: links.notify,
+                has_news: false,
+                sent: SendCounters::default(),
+                meter: Arc::clone(&links.meter),
+            },
+            meter: links.meter,
+            poller,
+            tokens: vec![0; TOKENS],
+            received: RecvBuf::new(),
+            clock: PhaseClock::default(),
+            ticker: Ticker::new(schedule)?,
+            schedule,
+        })
+    }
+
+    /// Works until told to end, or until the ticker fails, which only a seccomp filter can bring about.
+    pub(crate) fn run(mut self) -> Result<(), TickerError> {
+        loop {
+            match self.clock.next_slot() {
+                None => {
+                    if self.idle()? {
+                        return Ok(());
+                    }
+                }
+                Some(slot) => {
+                    let tick = self.ticker.wait_for(slot.max(self.ticker.next_number()))?;
+                    self.ticks.record(&tick);
+                    if self.work(tick.number + tick.missed) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sleeps until there is a command. True when the worker is to end.
+    fn idle(&mut self) -> Result<bool, TickerError> {
+        self.idle.store(true, Ordering::SeqCst);
+        // A command that came before the flag was up finds nobody to wake: so look once more, and not before the
+        // flag can be seen.
+        fence(Ordering::SeqCst);
+        if self.commands.is_empty() && self.outbox.held.is_empty() {
+            self.ticker.idle_until(&*self.wake)?;
+        } else if !self.has_room_for_garbage() {
+            // The control plane is behind; not even a worker without legs may wait for it in a busy loop.
+            self.ticker.wait()?;
+        }
+        self.idle.store(false, Ordering::SeqCst);
+        let _ = self.wake.read();
+        let offset = ClockOffset::measure();
+        let now = MonoTime::from_nanos(offset.now_ns());
+        let ends = self.apply_commands(time(offset), self.schedule.number_at(now));
+        self.publish();
+        Ok(ends)
+    }
+
+    /// Everything that a wake-up at `slot` brings. True when the worker is to end.
+    fn work(&mut self, slot: u64) -> bool {
+        let offset = ClockOffset::measure();
+        let time = time(offset);
+        if self.apply_commands(time, slot) {
+            return true;
+        }
+        self.receive(offset);
+        for phase in 0..PHASES {
+            if let Some(due) = self.clock.take(phase, slot) {
+                self.plane
+                    .tick(phase, due, time, &self.meter, &mut self.outbox);
+            }
+        }
+        self.publish();
+        let finished = MonoTime::now();
+        let busy_ns = finished.as_nanos().saturating_sub(time.now_ns);
+        bump(&self.meter.busy_ns, busy_ns);
+        if self.schedule.number_at(finished) > slot {
+            bump(&self.meter.overruns, 1);
+        }
+        false
+    }
+
+    fn apply_commands(&mut self, time: TickTime, slot: u64) -> bool {
+        for _ in 0..COMMANDS_PER_WAKE {
+            if !self.has_room_for_garbage() {
+                break;
+            }
+            let Ok(command) = self.commands.pop() else {
+                break;
+            };
+            match self.plane.apply(command, time, &mut self.outbox) {
+                Applied::Done => {}
+                Applied::Opened { leg, sockets } => self.outbox.sockets[leg as usize] = sockets,
+                Applied::Closed(leg) => {
+                    let sockets = self.outbox.sockets[leg.id.index as usize].take();
+                    self.outbox.discard(Garbage::Leg(leg, sockets));
+                }
+                Applied::Shutdown => return true,
+            }
+        }
+        for phase in 0..PHASES {
+            if self.plane.is_busy(phase) {
+                self.clock.start(phase, slot);
+            } else {
+                self.clock.stop(phase);
+            }
+        }
+        false
+    }
+
+    /// Whether all that a command may leave behind finds a place; without one the command waits.
+    fn has_room_for_garbage(&self) -> bool {
+        self.outbox.garbage.slots() >= GARBAGE_PER_COMMAND && self.outbox.held.is_empty()
+    }
+
+    /// Takes what arrived on all sockets.
+    fn receive(&mut self, offset: ClockOffset) {
+        let mut budget = TOKENS + DATAGRAMS_PER_LEG * self.plane.leg_count() as usize;
+        let mut rounds = RECEIVE_ROUNDS;
+        while rounds > 0 && budget > 0 {
+            let Ok(count @ 1..) = self.poller.ready(&mut self.tokens) else {
+                return;
+            };
+            for index in 0..count {
+                self.receive_one(self.tokens[index], offset);
+            }
+            budget = budget.saturating_sub(count);
+            // A full answer means that there may be more sockets; the kernel lets them take turns.
+            if count < self.tokens.len() {
+                rounds -= 1;
+            }
+        }
+    }
+
+    fn receive_one(&mut self, token: u64, offset: ClockOffset) {
+        let (index, channel) = from_token(token);
+        let Some(socket) = self.outbox.socket(index, channel) else {
+            return;
+        };
+        let Ok(Some(received)) = socket.recv(&mut self.received, offset) else {
+            return;
+        };
+        bump(&self.meter.datagrams_in, 1);
+        let datagram = self.received.datagram(&received);
+        self.plane.receive(
+            index,
+            channel,
+            datagram,
+            received.source,
+            received.arrival_ns,
+            &mut self.outbox,
+        );
+    }
+
+    /// Lets the control plane know.
+    fn publish(&mut self) {
+        let (meter, outbox) = (&self.meter, &mut self.outbox);
+        outbox.hand_over();
+        meter.legs.store(self.plane.leg_count(), Ordering::Relaxed);
+        meter
+            .busy_rooms
+            .store(self.plane.busy_rooms(), Ordering::Relaxed);
+        meter
+            .datagrams_out
+            .store(outbox.sent.sent, Ordering::Relaxed);
+        meter
+            .send_failures
+            .store(outbox.sent.failed(), Ordering::Relaxed);
+    }
+}
+
+/// Where the media plane's output goes: sockets and rings.
+#[derive(Debug)]
+struct Outbox {
+    sockets: Box<[Option<LegSockets>]>,
+    events: Producer<Event>,
+    garbage: Producer<Garbage>,
+    /// Garbage that found the ring full.
+    held: Vec<Garbage>,
+    notify: Arc<EventFd>,
+    /// Something was put into a ring since the control plane was told.
+    has_news: bool,
+    sent: SendCounters,
+    meter: Arc<WorkerMeter>,
+}
+
+impl Outbox {
+    fn socket(&self, leg: u32, channel: Channel) -> Option<&MediaSocket> {
+        let sockets = self.sockets.get(leg as usize)?.as_ref()?;
+        match channel {
+            Channel::Rtp => Some(&sockets.rtp),
+            Channel::Rtcp => sockets.rtcp.as_ref(),
+        }
+    }
+
+    /// Puts held garbage into the ring as far as it goes, and wakes the control plane if there is anything new.
+    fn hand_over(&mut self) {
+        while let Some(garbage) = self.held.pop() {
+            if let Err(PushError::Full(garbage)) = self.garbage.push(garbage) {
+                self.held.push(garbage);
+                break;
+            }
+            self.has_news = true;
+        }
+        if std::mem::take(&mut self.has_news) {
+            // The counter cannot overflow in practice, and when it is full the control plane knows already.
+            let _ = self.notify.write(1);
+        }
+    }
+}
+
+impl Outlet for Outbox {
+    fn send(&mut self, leg: LegId, channel: Channel, destination: SocketAddr, datagram: &[u8]) {
+        let mut sent = self.sent;
+        if let Some(socket) = self.socket(leg.index, channel) {
+            // A non-blocking send: the one system call that belongs to a tick.
+            scoped_disabler! {
+                socket.send_to(datagram, destination, &mut sent);
+            }
+        }
+        self.sent = sent;
+    }
+
+    fn event(&mut self, event: Event) {
+        if self.events.push(event).is_err() {
+            bump(&self.meter.events_dropped, 1);
+        }
+        self.has_news = true;
+    }
+
+    fn discard(&mut self, garbage: Garbage) {
+        self.has_news = true;
+        if let Err(PushError::Full(garbage)) = self.garbage.push(garbage) {
+            if self.held.len() < self.held.capacity() {
+                self.held.push(garbage);
+            } else {
+                // Rather a leak than a free on this thread. It takes a control plane that has been stuck for minutes.
+                std::mem::forget(garbage);
+            }
+        }
+    }
+}
+
+fn time(offset: ClockOffset) -> TickTime {
+    let unix = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
+    TickTime {
+        now_ns: offset.now_ns(),
+        unix_ns: unix.as_nanos() as u64,
+    }
+}

@@ -1,0 +1,114 @@
+//! A comparison in a terminal.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::{Comparison, Difference, Judgement};
+use crate::jitter::document::RunRecord;
+use crate::jitter::naming::{measured, span};
+use crate::jitter::text::Paint;
+
+/// What kind of run it is: runs of one kind are compared.
+pub(super) fn kind_name(run: &RunRecord) -> String {
+    let period = span(Duration::from_nanos(run.period_ns));
+    let mut name = format!("{}, {period}, {}", run.method, run.policy);
+    if let Some(cpu) = run.cpu {
+        name += &format!(", CPU {cpu}");
+    }
+    if !run.loads.is_empty() {
+        name += &format!(", load {}", run.loads.join("+"));
+    }
+    name
+}
+
+/// All pairs, figure by figure.
+pub fn comparison_table(comparison: &Comparison, paint: Paint) -> String {
+    let confidence = comparison.certainty.confidence * 100.0;
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{:<8} {:>10} {:>10} {:>8}   {:<20} B is",
+        "lateness",
+        "A",
+        "B",
+        "B / A",
+        format!("with {confidence} % chance"),
+    );
+    for pair in &comparison.pairs {
+        let _ = writeln!(
+            text,
+            "\n{}\n  A {} deadlines, {} missed; B {}, {} missed",
+            pair.name, pair.deadlines[0], pair.missed[0], pair.deadlines[1], pair.missed[1]
+        );
+        for difference in &pair.differences {
+            let _ = writeln!(text, "{}", row(difference, paint));
+        }
+    }
+    for (side, names) in [("A", &comparison.only_a), ("B", &comparison.only_b)] {
+        for name in names {
+            let _ = writeln!(text, "\nonly in {side}: {name}");
+        }
+    }
+    text
+}
+
+fn row(difference: &Difference, paint: Paint) -> String {
+    let between = match difference.between {
+        Some((low, high)) => format!("{} to {}", times(low), times(high)),
+        None => "-".to_owned(),
+    };
+    let judgement = match difference.judgement {
+        Judgement::Better => paint.good("better"),
+        Judgement::Worse => paint.bad("worse"),
+        Judgement::Same => "no different".to_owned(),
+        Judgement::Unknown => "too short a run to tell".to_owned(),
+    };
+    format!(
+        "  {:<6} {:>10} {:>10} {:>8}   {between:<20} {judgement}",
+        difference.figure,
+        measured(difference.a),
+        measured(difference.b),
+        times(difference.ratio),
+    )
+}
+
+/// A ratio with three digits.
+fn times(ratio: f64) -> String {
+    let decimals = match ratio {
+        ratio if ratio < 0.1 => 4,
+        ratio if ratio < 1.0 => 3,
+        ratio if ratio < 10.0 => 2,
+        ratio if ratio < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{ratio:.decimals$}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jitter::compare::Certainty;
+    use crate::jitter::document::Document;
+    use crate::jitter::synthetic::{Shape, report};
+
+    #[test]
+    fn figures_stand_side_by_side() {
+        let slower = Shape {
+            usual_ns: 90_000,
+            ..Shape::quiet(2)
+        };
+        let a = Document::from(&report(&[Shape::quiet(1)]));
+        let b = Document::from(&report(&[slower]));
+        let comparison = Comparison::of(&a, &b, Certainty::default()).unwrap();
+        let text = comparison_table(&comparison, Paint::Plain);
+        assert!(text.contains("with 99 % chance"), "{text}");
+        assert!(
+            text.contains(
+                "timerfd, 20 ms, fifo:80\n  A 1000 deadlines, 0 missed; B 1000, 0 missed\n"
+            )
+        );
+        let p50 = text.lines().find(|line| line.starts_with("  p50")).unwrap();
+        assert!(p50.contains("1.5") && p50.ends_with("worse"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 100));
+    }
+}

@@ -1,0 +1,353 @@
+//! The report in a terminal: one row a run, then what was said of it.
+
+use std::fmt::Write;
+
+use unisono_timer::jitter::Run;
+
+use crate::jitter::figures::Figures;
+use crate::jitter::gate::Outcome;
+use crate::jitter::naming::{measured, method_name, percent, policy_name, run_name, span};
+use crate::jitter::report::{Judged, Report};
+use crate::jitter::verdict::Grade;
+
+use super::dahdi_lines;
+
+/// Whether colours are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// Escape sequences of a terminal.
+    Ansi,
+    /// Nothing but text.
+    Plain,
+}
+
+impl Paint {
+    /// For what is well.
+    pub(in crate::jitter) fn good(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    fn fair(self, text: &str) -> String {
+        self.wrap("33", text)
+    }
+
+    /// For what is not.
+    pub(in crate::jitter) fn bad(self, text: &str) -> String {
+        self.wrap("31;1", text)
+    }
+
+    fn dim(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        match self {
+            Self::Ansi => format!("\x1b[{code}m{text}\x1b[0m"),
+            Self::Plain => text.to_owned(),
+        }
+    }
+}
+
+/// No line is longer, unless a single word is.
+const COLUMNS: usize = 100;
+
+/// Everything a person wants to know at once. Within 100 columns.
+pub fn table(report: &Report, paint: Paint) -> String {
+    let mut text = String::new();
+    let loads = report
+        .runs
+        .first()
+        .map_or(&[][..], |judged| &judged.run.loads);
+    if !loads.is_empty() {
+        let _ = writeln!(text, "Load while measuring: {}", loads.join(", "));
+    }
+    let _ = writeln!(
+        text,
+        "{:<9} {:>6} {:<8} {:>3} {:>7} {:>7} {:>7} {:>7} {:>7} {:>6} {:>7} {:>6}  verdict",
+        "method",
+        "period",
+        "policy",
+        "cpu",
+        "ticks",
+        "p50",
+        "p99",
+        "p99.9",
+        "max",
+        "missed",
+        ">10 ms",
+        "buffer",
+    );
+    for judged in &report.runs {
+        let _ = writeln!(text, "{}", row(judged, paint));
+    }
+    let _ = writeln!(
+        text,
+        "{}",
+        paint.dim(
+            "p50 to max: how late work for a deadline began; those that a late tick swallowed count as well.\n\
+             >10 ms: share of deadlines later than that. buffer: playout buffer for such a beat at both ends,\n\
+             to which the network's jitter adds. cpu: the one it was pinned to."
+        )
+    );
+    if report.runs.iter().any(|judged| refused(&judged.run)) {
+        let _ = writeln!(
+            text,
+            "{}",
+            paint.dim("!: this scheduling was refused, and measured without.")
+        );
+    }
+    for name in &report.not_begun {
+        let _ = writeln!(text, "Not measured, as it was ended early: {name}");
+    }
+    let shared = shared_remarks(report);
+    for judged in &report.runs {
+        text.push('\n');
+        text += &said(judged, &shared, paint);
+    }
+    if !shared.is_empty() {
+        text += "\nEvery run:\n";
+        shared
+            .iter()
+            .for_each(|remark| say(&mut text, remark, |line| paint.dim(line)));
+    }
+    text
+}
+
+/// What there is to remark of all of several runs.
+fn shared_remarks(report: &Report) -> Vec<String> {
+    match report.runs.as_slice() {
+        [first, others @ ..] if !others.is_empty() => {
+            let everywhere = |remark: &&String| {
+                others
+                    .iter()
+                    .all(|other| other.verdict.remarks.contains(remark))
+            };
+            first
+                .verdict
+                .remarks
+                .iter()
+                .filter(everywhere)
+                .cloned()
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the scheduling asked for was refused.
+fn refused(run: &Run) -> bool {
+    let scheduling = run.grant.iter().find(|part| part.part == "scheduling");
+    scheduling.is_some_and(|part| !part.granted)
+}
+
+/// Appends words, broken into lines and indented.
+fn say(text: &mut String, words: &str, paint: impl Fn(&str) -> String) {
+    for (number, line) in broken(words, COLUMNS - 4).iter().enumerate() {
+        let indent = if number == 0 { "  " } else { "    " };
+        let _ = writeln!(text, "{indent}{}", paint(line));
+    }
+}
+
+/// Words in lines of at most `columns`, unless a single word is longer.
+fn broken(words: &str, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = vec![String::new()];
+    for word in words.split(' ') {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        match lines.last_mut() {
+            Some(last) if line == 0 => last.push_str(word),
+            Some(last) if line + 1 + word.chars().count() <= columns => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+fn row(judged: &Judged, paint: Paint) -> String {
+    let Judged {
+        run,
+        figures,
+        verdict,
+        ..
+    } = judged;
+    let p = |q| measured(figures.corrected.quantile(q));
+    format!(
+        "{:<9} {:>6} {:<8} {:>3} {:>7} {:>7} {:>7} {:>7} {:>7} {:>6} {:>7} {:>6}  {}",
+        method_name(run.method),
+        span(run.period),
+        // What was refused was measured without.
+        if refused(run) {
+            format!("{}!", policy_name(run.policy))
+        } else {
+            policy_name(run.policy)
+        },
+        run.cpu
+            .map_or_else(|| "any".to_owned(), |cpu| cpu.to_string()),
+        figures.ticks(),
+        p(0.5),
+        p(0.99),
+        p(0.999),
+        measured(figures.corrected.max()),
+        figures.missed,
+        percent(figures.corrected.share_above(10_000_000)).replace(' ', ""),
+        format!("{} ms", verdict.buffer_ms),
+        match verdict.grade {
+            Grade::Good => paint.good("PASS"),
+            Grade::Fair => paint.fair("PASS"),
+            Grade::Fail => paint.bad("FAIL"),
+        },
+    )
+}
+
+fn grade(grade: Grade, paint: Paint) -> String {
+    match grade {
+        Grade::Good => paint.good("PASS good"),
+        Grade::Fair => paint.fair("PASS fair"),
+        Grade::Fail => paint.bad("FAIL"),
+    }
+}
+
+/// Reasons, remarks, causes and conditions of one run.
+fn said(judged: &Judged, shared: &[String], paint: Paint) -> String {
+    let Judged {
+        run,
+        figures,
+        verdict,
+        outcomes,
+        dahdi,
+    } = judged;
+    let mut text = format!("{}: {}\n", run_name(run), grade(verdict.grade, paint));
+    let mut plain = |words: &str| say(&mut text, words, str::to_owned);
+    verdict.reasons.iter().for_each(|reason| plain(reason));
+    plain(&machine(figures));
+    if run.outlier_count > 0 {
+        plain(&causes(judged));
+    }
+    for jump in &run.clock_jumps {
+        plain(&format!(
+            "{:?} clock jumped by {:+.3} ms after {}",
+            jump.clock,
+            jump.by_ns as f64 / 1e6,
+            measured(jump.at_ns)
+        ));
+    }
+    for remark in verdict
+        .remarks
+        .iter()
+        .filter(|remark| !shared.contains(remark))
+    {
+        say(&mut text, remark, |line| paint.dim(line));
+    }
+    for outcome in outcomes {
+        let _ = writeln!(text, "  {}", condition(outcome, paint));
+    }
+    if let Some(dahdi) = dahdi {
+        say(&mut text, "As dahdi_test would have it:", str::to_owned);
+        for line in dahdi_lines(dahdi, judged).lines() {
+            say(&mut text, line, |line| format!("  {line}"));
+        }
+    }
+    text
+}
+
+/// What the run cost, and what the host took.
+fn machine(figures: &Figures) -> String {
+    let told = |share: Option<f64>| share.map_or_else(|| "not told".to_owned(), percent);
+    format!(
+        "measuring used {} of a CPU; steal {} of one, throttled {} of the time",
+        percent(figures.cpu_share),
+        told(figures.steal_share),
+        told(figures.throttled_share)
+    )
+}
+
+fn causes(judged: &Judged) -> String {
+    let mut causes: Vec<_> = judged.figures.causes.iter().collect();
+    causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let causes: Vec<String> = causes
+        .iter()
+        .map(|(cause, count)| format!("{cause} {count}"))
+        .collect();
+    let plural = if judged.run.outlier_count == 1 {
+        ""
+    } else {
+        "s"
+    };
+    format!(
+        "{} tick{plural} {} or more late: {}",
+        judged.run.outlier_count,
+        span(judged.run.outlier_threshold),
+        causes.join(", ")
+    )
+}
+
+fn condition(outcome: &Outcome, paint: Paint) -> String {
+    let held = if outcome.held {
+        paint.good("holds")
+    } else {
+        paint.bad("does not hold")
+    };
+    format!("{} {held}: {}", outcome.condition, outcome.measured)
+}
+
+#[cfg(test)]
+mod tests {
+    use unisono_timer::jitter::{Method, Policy};
+
+    use super::*;
+    use crate::jitter::synthetic::{Shape, report};
+
+    #[test]
+    fn what_is_true_of_all_runs_is_said_once() {
+        let report = report(&[Shape::quiet(1), Shape::stalling(2)]);
+        let text = table(&report, Paint::Plain);
+        assert_eq!(text.matches("memory not granted").count(), 1, "{text}");
+        let alone = Report {
+            runs: report.runs[..1].to_vec(),
+            ..report
+        };
+        assert!(table(&alone, Paint::Plain).contains("memory not granted"));
+    }
+
+    #[test]
+    fn words_are_broken_between_words() {
+        assert_eq!(broken("one two three", 7), ["one two", "three"]);
+        assert_eq!(
+            broken("one twothreefour five", 7),
+            ["one", "twothreefour", "five"]
+        );
+        assert_eq!(broken("", 7), [""]);
+    }
+
+    #[test]
+    fn each_run_is_a_row_within_a_hundred_columns() {
+        let mut report = report(&[Shape::quiet(1), Shape::stalling(2)]);
+        report.runs[0].run.method = Method::Nanosleep;
+        report.runs[0].run.policy = Policy::Deadline;
+        report.runs[0].run.cpu = Some(127);
+        let text = table(&report, Paint::Plain);
+        let rows: Vec<&str> = text.lines().take(3).collect();
+        let longest = text.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(COLUMNS), "{longest:?} in\n{text}");
+        assert!(
+            rows[1].starts_with("nanosleep  20 ms deadline 127"),
+            "{text}"
+        );
+        assert!(rows[1].ends_with("PASS"), "{text}");
+        assert!(rows[2].ends_with("FAIL"), "{text}");
+        for words in [
+            "stood still",
+            "steal",
+            "memory not granted",
+            "missed=0 does not hold",
+            "p99<1s holds",
+            "Best:",
+        ] {
+            assert!(text.contains(words), "{words} in\n{text}");
+        }
+        assert!(!text.contains('\x1b'));
+        assert!(table(&report, Paint::Ansi).contains("\x1b[32mPASS good\x1b[0m"));
+    }
+}

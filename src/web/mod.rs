@@ -1,0 +1,102 @@
+//! The HTTP side: resources as JSON under `/v1`, `/healthz`, and `/metrics` for Prometheus.
+//!
+//! Errors are `application/problem+json` (RFC 9457). With a token configured everything but `/healthz` asks for
+//! `Authorization: Bearer TOKEN` (RFC 6750). Handlers hold no state: they ask the control plane and wait for its answer.
+
+mod auth;
+mod conferences;
+mod extract;
+mod health;
+mod metrics;
+mod problem;
+
+use std::io;
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::control::ControlHandle;
+
+pub use problem::Problem;
+
+/// A bound, not yet serving, HTTP socket.
+#[derive(Debug)]
+pub struct WebServer {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl WebServer {
+    /// Binds `address` (port 0 for any free one).
+    ///
+    /// # Errors
+    /// What the kernel says, such as `AddrInUse`.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` becomes true, then lets requests under way end.
+    ///
+    /// # Errors
+    /// A failure of the listening socket.
+    pub async fn serve(
+        self,
+        control: ControlHandle,
+        token: Option<String>,
+        mut stop: watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        let stopped = async move {
+            // An error means that the sender is gone: the server is going down as well.
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        axum::serve(self.listener, router(control, token))
+            .with_graceful_shutdown(stopped)
+            .await
+    }
+}
+
+/// All routes.
+pub fn router(control: ControlHandle, token: Option<String>) -> Router {
+    let guarded = Router::new()
+        .route("/metrics", get(metrics::show))
+        .route("/v1/conferences", get(conferences::list))
+        .route(
+            "/v1/conferences/{conference}",
+            get(conferences::show)
+                .patch(conferences::change)
+                .delete(conferences::end),
+        )
+        .route(
+            "/v1/conferences/{conference}/participants",
+            get(conferences::participants),
+        )
+        .route(
+            "/v1/conferences/{conference}/participants/{participant}",
+            get(conferences::participant)
+                .patch(conferences::change_participant)
+                .delete(conferences::kick),
+        )
+        .layer(middleware::from_fn_with_state(
+            auth::Token::new(token),
+            auth::check,
+        ));
+    Router::new()
+        .route("/healthz", get(health::show))
+        .merge(guarded)
+        .fallback(problem::no_such_resource)
+        .method_not_allowed_fallback(problem::other_method)
+        .layer(DefaultBodyLimit::max(extract::MAX_BODY))
+        .with_state(control)
+}

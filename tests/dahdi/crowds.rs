@@ -1,0 +1,119 @@
+//! Many callers in one conference of MeetMe, many conferences at once, and ConfBridge on our timer.
+
+use std::time::Duration;
+
+use crate::crowd::{Caller, Crowd, Heard};
+use crate::host::Host;
+use crate::sound::Voice;
+use crate::stage::Stage;
+
+/// Three of them talk.
+const CALLERS: usize = 50;
+const CALLERS_OF_CONFBRIDGE: usize = 20;
+const TALKERS: [Voice; 3] = [Voice::Anna, Voice::Ben, Voice::Calum];
+
+/// Two talk in each.
+const CONFERENCES: usize = 20;
+const PAIRS: [[Voice; 2]; 2] = [[Voice::Anna, Voice::Ben], [Voice::Calum, Voice::Edith]];
+
+/// How long they talk, and when the first word has been heard by all, seconds.
+const TALK: Duration = Duration::from_secs(9);
+const FIRST_WORD: f64 = 0.7;
+
+/// A machine that stood still no longer, seconds, has not spoilt what was heard.
+const STEADY: f64 = 0.02;
+const ATTEMPTS: usize = 3;
+
+#[test]
+fn fifty_callers_of_one_conference_hear_the_three_who_talk() {
+    let stage = Stage::new("fifty");
+    let host = Host::start(&stage, &[("100", &["MeetMe(1,dq)"])]);
+    hear_the_three(&stage, || {
+        let crowd = Crowd::call(&host, three_of("100", CALLERS));
+        host.wait_for_users("1", CALLERS);
+        crowd
+    });
+    host.stop(&[]);
+}
+
+#[test]
+fn confbridge_on_our_timer_carries_twenty_callers_clean() {
+    let stage = Stage::new("confbridge");
+    let host = Host::start(&stage, &[("100", &["ConfBridge(1,plain,quiet)"])]);
+    hear_the_three(&stage, || {
+        let crowd = Crowd::call(&host, three_of("100", CALLERS_OF_CONFBRIDGE));
+        let calls = format!("{CALLERS_OF_CONFBRIDGE} active calls");
+        host.pbx
+            .wait_until("core show channels count", |answer| answer.contains(&calls));
+        crowd
+    });
+    host.stop(&[]);
+}
+
+#[test]
+fn twenty_conferences_at_once_are_twenty_conferences() {
+    let stage = Stage::new("twenty");
+    let host = Host::start(&stage, &[("_2XX", &["MeetMe(${EXTEN},dq)"])]);
+    let callers: Vec<Caller> = (0..CONFERENCES)
+        .flat_map(|n| PAIRS[n % PAIRS.len()].map(|voice| (format!("{}", 200 + n), Some(voice))))
+        .collect();
+    let (heard, stalled) = undisturbed(&stage, || {
+        let crowd = Crowd::call(&host, callers.clone());
+        let total = format!("Total number of MeetMe users: {}", 2 * CONFERENCES);
+        host.pbx
+            .wait_until("meetme list", |answer| answer.contains(&total));
+        crowd
+    });
+    for (n, heard) in heard.into_iter().enumerate() {
+        let pair = PAIRS[n / 2 % PAIRS.len()];
+        let end = heard.recording.seconds();
+        heard.recording.between(FIRST_WORD, end).assert_heard(
+            &format!("{} in conference {}", pair[n % 2], 200 + n / 2),
+            &[pair[1 - n % 2]],
+            stalled,
+        );
+    }
+    host.stop(&[]);
+}
+
+/// So many callers, of whom the first three talk.
+pub(crate) fn three_of(number: &str, callers: usize) -> Vec<Caller> {
+    (0..callers)
+        .map(|n| (number.to_owned(), TALKERS.get(n).copied()))
+        .collect()
+}
+
+/// They call and talk, and each hears those of the three it is not.
+pub(crate) fn hear_the_three(stage: &Stage, call: impl FnMut() -> Crowd) {
+    let (heard, stalled) = undisturbed(stage, call);
+    for (n, heard) in heard.into_iter().enumerate() {
+        let others: Vec<Voice> = TALKERS
+            .into_iter()
+            .filter(|&voice| TALKERS.get(n) != Some(&voice))
+            .collect();
+        assert_eq!(heard.counts.lost(), 0, "caller {n}: {:?}", heard.counts);
+        let end = heard.recording.seconds();
+        heard.recording.between(FIRST_WORD, end).assert_heard(
+            &format!("caller {n}"),
+            &others,
+            stalled,
+        );
+    }
+}
+
+/// What callers hear of each other, and for how many seconds the machine stood still meanwhile: if it did, they call again and
+/// talk anew, a few times.
+fn undisturbed(stage: &Stage, mut call: impl FnMut() -> Crowd) -> (Vec<Heard>, f64) {
+    let mut attempt = 1;
+    loop {
+        let crowd = call();
+        let before = stage.stalled();
+        let heard = crowd.talk(TALK);
+        let stalled = stage.stalled() - before;
+        if stalled < STEADY || attempt == ATTEMPTS {
+            return (heard, stalled);
+        }
+        println!("the machine stood still for {stalled:.2} s: again");
+        attempt += 1;
+    }
+}
