@@ -14,6 +14,7 @@ pub mod doctor;
 pub mod engine;
 pub mod jitter;
 pub mod listening;
+pub mod load;
 pub mod prompts;
 pub mod sip;
 pub mod web;
