@@ -41,11 +41,13 @@ pub use self::document::{
 pub use self::figures::{Figures, GAP, LATE_BY_MS};
 pub use self::gate::{Condition, Gate, GateError, NAMES, Outcome};
 pub use self::html::page;
+pub(crate) use self::html::{STYLE, svg};
 pub use self::interval::{Interval, interval_length, intervals};
 pub use self::naming::{
     METHODS, measured, method_name, percent, plan_name, policy_name, run_name, span,
 };
 pub use self::report::{Judged, Report};
+pub(crate) use self::text::broken;
 pub use self::text::{
     Paint, dahdi_lines, table, write_csv, write_hgrm, write_histogram, write_hlog,
 };

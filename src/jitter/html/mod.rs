@@ -12,13 +12,14 @@ mod axis;
 mod percentiles;
 mod periods;
 mod sections;
-mod svg;
+pub(crate) mod svg;
 mod timeline;
 
 use self::svg::escaped;
 use super::report::Report;
 
-const STYLE: &str = include_str!("style.css");
+/// The style sheet, which other pages share.
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 /// The whole page.
 pub fn page(report: &Report) -> String {

@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 /// A drawing being made.
-pub(super) struct Svg {
+pub(crate) struct Svg {
     text: String,
 }
 
 impl Svg {
     /// An empty drawing with a size and, for those who do not see it, words.
-    pub(super) fn new(width: f64, height: f64, words: &str) -> Self {
+    pub(crate) fn new(width: f64, height: f64, words: &str) -> Self {
         let words = escaped(words);
         let text =
             format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{words}\">\n");
@@ -17,7 +17,7 @@ impl Svg {
     }
 
     /// A straight line.
-    pub(super) fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
+    pub(crate) fn line(&mut self, class: &str, from: (f64, f64), to: (f64, f64)) {
         let _ = writeln!(
             self.text,
             "<line class=\"{class}\" x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\"/>",
@@ -26,7 +26,7 @@ impl Svg {
     }
 
     /// A rectangle, with a word of its own when the pointer rests on it.
-    pub(super) fn area(
+    pub(crate) fn area(
         &mut self,
         class: &str,
         corner: (f64, f64),
@@ -47,7 +47,7 @@ impl Svg {
     }
 
     /// A line through points.
-    pub(super) fn curve(&mut self, class: &str, points: &[(f64, f64)]) {
+    pub(crate) fn curve(&mut self, class: &str, points: &[(f64, f64)]) {
         let Some((first, rest)) = points.split_first() else {
             return;
         };
@@ -59,7 +59,7 @@ impl Svg {
     }
 
     /// Many dots at once.
-    pub(super) fn dots(&mut self, class: &str, points: impl Iterator<Item = (f64, f64)>) {
+    pub(crate) fn dots(&mut self, class: &str, points: impl Iterator<Item = (f64, f64)>) {
         let mut path = String::new();
         for (x, y) in points {
             let _ = write!(path, "M{x:.1} {y:.1}h0");
@@ -70,7 +70,7 @@ impl Svg {
     }
 
     /// A dot with words when the pointer rests on it.
-    pub(super) fn mark(&mut self, class: &str, at: (f64, f64), radius: f64, words: &str) {
+    pub(crate) fn mark(&mut self, class: &str, at: (f64, f64), radius: f64, words: &str) {
         let _ = writeln!(
             self.text,
             "<circle class=\"{class}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius}\"><title>{}</title></circle>",
@@ -81,7 +81,7 @@ impl Svg {
     }
 
     /// Words.
-    pub(super) fn words(&mut self, class: &str, at: (f64, f64), words: &str) {
+    pub(crate) fn words(&mut self, class: &str, at: (f64, f64), words: &str) {
         let _ = writeln!(
             self.text,
             "<text class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
@@ -92,14 +92,14 @@ impl Svg {
     }
 
     /// The drawing as an element.
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.text.push_str("</svg>\n");
         self.text
     }
 }
 
 /// The text for use in elements and attributes.
-pub(super) fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut safe, c| {
             match c {

@@ -12,4 +12,5 @@ pub use self::cyclictest::write_histogram;
 pub use self::dahdi::dahdi_lines;
 pub use self::hgrm::write_hgrm;
 pub use self::hlog::write_hlog;
+pub(crate) use self::table::broken;
 pub use self::table::{Paint, table};

@@ -23,20 +23,22 @@ pub enum Paint {
 
 impl Paint {
     /// For what is well.
-    pub(in crate::jitter) fn good(self, text: &str) -> String {
+    pub(crate) fn good(self, text: &str) -> String {
         self.wrap("32", text)
     }
 
-    fn fair(self, text: &str) -> String {
+    /// For what is between.
+    pub(crate) fn fair(self, text: &str) -> String {
         self.wrap("33", text)
     }
 
     /// For what is not.
-    pub(in crate::jitter) fn bad(self, text: &str) -> String {
+    pub(crate) fn bad(self, text: &str) -> String {
         self.wrap("31;1", text)
     }
 
-    fn dim(self, text: &str) -> String {
+    /// For what matters less.
+    pub(crate) fn dim(self, text: &str) -> String {
         self.wrap("2", text)
     }
 
@@ -149,7 +151,7 @@ fn say(text: &mut String, words: &str, paint: impl Fn(&str) -> String) {
 }
 
 /// Words in lines of at most `columns`, unless a single word is longer.
-fn broken(words: &str, columns: usize) -> Vec<String> {
+pub(crate) fn broken(words: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = vec![String::new()];
     for word in words.split(' ') {
         let line = lines.last().map_or(0, |line| line.chars().count());

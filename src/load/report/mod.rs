@@ -2,6 +2,24 @@
 //!
 //! Units are in the names of the fields. Percentages are 0 to 100. Fields may be added within a version; readers ignore
 //! those they do not know. `docs/load.md` says what each figure means.
+//!
+//! | file | what |
+//! |---|---|
+//! | `table.rs` | for a terminal: one row a step, what broke and why, how the generator did |
+//! | `csv.rs` | one line a step, for spreadsheets |
+//! | `page/` | one page of HTML, with drawings |
+//! | `words.rs` | figures and plans as people read them |
+
+mod csv;
+mod page;
+#[cfg(test)]
+pub(crate) mod sample;
+mod table;
+mod words;
+
+pub use self::csv::csv;
+pub use self::page::page;
+pub use self::table::table;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +47,48 @@ pub struct LoadReport {
     pub steps: Vec<Step>,
     /// Whether it held.
     pub verdict: Verdict,
+}
+
+impl LoadReport {
+    /// The report as JSON, indented, with a line feed at the end.
+    ///
+    /// # Errors
+    ///
+    /// None that is known: only if a value cannot be written as JSON at all.
+    pub fn json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n")
+    }
+
+    /// A report from JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if it is none, or one of another version.
+    pub fn from_json(text: &str) -> Result<Self, ReadError> {
+        #[derive(Deserialize)]
+        struct Schema {
+            schema: String,
+        }
+        let Schema { schema } = serde_json::from_str(text).map_err(ReadError::NoReport)?;
+        if schema != SCHEMA {
+            return Err(ReadError::OtherSchema(schema));
+        }
+        serde_json::from_str(text).map_err(ReadError::NoReport)
+    }
+}
+
+/// Why a text is no report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// Something else, or cut short.
+    #[error("this is no report of `unisono load`: {0}. Give a file written with --json")]
+    NoReport(#[source] serde_json::Error),
+    /// A report that this version does not read.
+    #[error(
+        "this report has the schema {0:?}, and {SCHEMA:?} is read here. Use the version of unisono that wrote it"
+    )]
+    OtherSchema(String),
 }
 
 /// One thing known of the machine that the generator ran on: `CPU`, `2 × Xeon`.
@@ -338,4 +398,59 @@ pub enum Verdict {
         /// The same in words.
         sentence: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_read_back_as_it_was() {
+        for report in [sample::plain(), sample::ramp()] {
+            let text = report.json().unwrap();
+            assert_eq!(LoadReport::from_json(&text).unwrap(), report);
+        }
+    }
+
+    #[test]
+    fn json_names_what_other_programs_look_for() {
+        let text = sample::ramp().json().unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["schema"], "unisono-load/1");
+        assert_eq!(value["server"]["reached_by"], "sip");
+        assert_eq!(value["plan"]["pace"], "even");
+        assert_eq!(value["verdict"]["result"], "broke");
+        assert_eq!(value["verdict"]["held_callers"], 800);
+        let step = &value["steps"][4];
+        assert_eq!(step["streams"]["deviation_us"]["p99"], 31_500.0);
+        assert_eq!(step["callers"]["failed"][0]["count"], 3);
+        assert!(step["mouth_to_ear"].is_null());
+    }
+
+    #[test]
+    fn fields_of_later_versions_are_ignored_and_other_schemas_refused() {
+        let mut value = serde_json::to_value(sample::plain()).unwrap();
+        value["moon"] = "full".into();
+        value["steps"][0]["streams"]["colour"] = 3.into();
+        assert_eq!(
+            LoadReport::from_json(&value.to_string()).unwrap(),
+            sample::plain()
+        );
+        value["schema"] = "unisono-load/2".into();
+        let error = LoadReport::from_json(&value.to_string()).unwrap_err();
+        assert!(error.to_string().contains("unisono-load/2"), "{error}");
+        let error = LoadReport::from_json("[1]").unwrap_err();
+        assert!(error.to_string().contains("--json"), "{error}");
+    }
+
+    #[test]
+    fn loss_is_a_share_of_what_was_expected() {
+        let packets = Packets {
+            received: 900,
+            lost: 100,
+            ..Packets::default()
+        };
+        assert_eq!(packets.loss_percent(), 10.0);
+        assert_eq!(Packets::default().loss_percent(), 0.0);
+    }
 }

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# How many participants one core carries, and at which price: unisono, Asterisk's ConfBridge and Janus' AudioBridge in turns under the
+# same load, each server on one CPU and `unisono load` on another, beside the bare system calls in the same run. Prints tables, keeps
+# all figures in target/compare/capacity.json, and with --write-docs writes the tables of docs/capacity.md. Needs root, as Asterisk
+# runs in a folder of its own. With --aims about 10 minutes, with --quick 5, else about an hour and a half.
+# Options: benches/compare/capacity.sh --help
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+case " $* " in
+    *" --help "* | *" -h "* | *" --no-measure "*) ;;
+    *)
+        benches/compare/install
+        cargo build --release --locked --quiet
+        # Built before anything is measured.
+        cargo bench --locked --quiet --no-run --bench sockets
+        cargo bench --locked --quiet --no-run -p unisono-mixer --bench mix
+        ;;
+esac
+exec python3 benches/compare/capacity.py --unisono "${CARGO_TARGET_DIR:-target}/release/unisono" "$@"

@@ -1,0 +1,247 @@
+"""The tables of capacity.py: in a terminal, and in docs/capacity.md between markers."""
+
+import re
+import statistics
+
+from scenarios import ASTERISK, CONTESTANTS, JANUS, UNISONO
+
+MARKERS = "<!-- figures: {} -->\n", "<!-- end of figures -->"
+
+
+def write(path, data):
+    """Replaces what is between the markers; a marker without a table is a mistake."""
+    with open(path) as source:
+        text = source.read()
+    for name, table in tables(data).items():
+        begin, end = MARKERS[0].format(name), MARKERS[1]
+        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+        text, count = pattern.subn(lambda _: f"{begin}\n{table}\n{end}", text)
+        if count != 1:
+            raise ValueError(f"{path} has {count} places for the table {name!r}, and needs 1: {begin.strip()}")
+    with open(path, "w") as out:
+        out.write(text)
+
+
+def terminal(data):
+    return "\n\n".join(re.sub(r"\*\*|&nbsp;", "", table) for table in tables(data).values())
+
+
+def tables(data):
+    return {
+        "run": run(data),
+        "aims": aims(data),
+        "participants": participants(data),
+        "kernel": kernel(data),
+        "windows": windows(data),
+    }
+
+
+def run(data):
+    machine, versions = data["machine"], data["versions"]
+    taken = data["windows"] + data["ramps"]
+    left_out = sum(entry["left_out"] for entry in taken)
+    facts = [
+        f"{data['date']}; {machine['processor']}, {machine['processors']} processors"
+        f"{' of a virtual machine' if machine['guest'] else ''}, {machine['memory_gib']} GiB, Linux {machine['kernel']}.",
+        ", ".join(f"{name} {version}" for name, version in versions.items() if version) + ".",
+        f"{data['rounds']} rounds, windows of {data['window_seconds']:g} s; {len(taken)} windows and ramps in {data['seconds'] / 60:.0f} min,"
+        f" of which {left_out} left out for steal of more than {data['limits']['steal_percent']:g} %.",
+    ]
+    if data["mode"] != "full":
+        facts.append(f"A run of the mode `--{data['mode']}`, not of all scenarios at length.")
+    for failure in data["failures"]:
+        where = ", ".join(str(failure[key]) for key in ("contestant", "scenario") if key in failure)
+        facts.append(f"Not measured in round {failure['round']}: {where} ({failure['why']}).")
+    return "\n".join(f"* {fact}" for fact in facts)
+
+
+def aims(data):
+    rows = [row for row in (aim(data) for aim in AIMS) if row]
+    lines = ["| | aim | measured | met |", "|---|---|---|---|"]
+    for what, aim_words, values, met, digits in rows:
+        verdict = "**yes**" if met else "no" if values else "not measured"
+        lines.append(f"| {what} | {aim_words} | {spread(values, digits)} | {verdict} |")
+    return "\n".join(lines)
+
+
+def against_the_kernel(data):
+    ours = by_round(data, "one", UNISONO, 1000, "cpu_us")
+    bare = cheapest_loop(data)
+    values = ratios(ours, bare)
+    return "CPU per participant-frame, G.711, 3 talkers, 1,000 participants, against the bare loop", "at most 1.25 times", values, most(values, 1.25), 2
+
+
+def against_asterisk(data):
+    ours = by_round(data, "one", UNISONO, 1000, "cpu_us")
+    theirs = by_round(data, "one", ASTERISK, 200, "cpu_us")
+    values = ratios(theirs, ours)
+    return "the same, Asterisk ConfBridge (200 participants) against ours", "at least 15 times", values, least(values, 15), 1
+
+
+def per_core(data):
+    values = [entry["held"] or 0 for entry in ramps(data, "one", UNISONO)]
+    return "participants per core, G.711, 3 talkers", "at least 4,000", values, least(values, 4000), 0
+
+
+def per_core_against_asterisk(data):
+    ours = {entry["round"]: entry["held"] or 0 for entry in ramps(data, "one", UNISONO)}
+    theirs = {entry["round"]: entry["held"] for entry in ramps(data, "one", ASTERISK) if entry["held"]}
+    values = ratios(ours, theirs)
+    return "the same against Asterisk ConfBridge", "at least 10 times", values, least(values, 10), 1
+
+
+def all_talk(data):
+    values = ratios(by_round(data, "all", UNISONO, 1000, "cpu_us"), by_round(data, "one", UNISONO, 1000, "cpu_us"))
+    return "CPU, 1,000 all talk, against 3 talkers", "at most 1.5 times", values, most(values, 1.5), 2
+
+
+def opus(data):
+    values = ratios(by_round(data, "opus", UNISONO, 1000, "cpu_us"), by_round(data, "one", UNISONO, 1000, "cpu_us"))
+    return "CPU, Opus 48 kHz, 3 talkers, 1,000 participants, against G.711", "at most 1.3 times", values, most(values, 1.3), 2
+
+
+def mixing(data):
+    values = [entry["us"] for entry in data["mixing"] if entry["others"] == "hiss"]
+    return "mixing alone, 1,000 legs, 3 talkers, others below the gate, µs a tick", "at most 25", values, most(values, 25), 1
+
+
+def memory(data):
+    values = list(by_round(data, "one", UNISONO, 1000, "memory_kib").values())
+    return "memory per participant, KiB", "at most 16", values, most(values, 16), 1
+
+
+def ear(data):
+    values = list(by_round(data, "one", UNISONO, 1000, "ear_p99_ms").values())
+    # The least playout delay that there is.
+    return "mouth to ear at 1,000 participants, p99, ms", "at most 25 + 20 of playout", values, most(values, 45), 1
+
+
+AIMS = (against_the_kernel, against_asterisk, per_core, per_core_against_asterisk, all_talk, opus, mixing, memory, ear)
+
+
+def participants(data):
+    lines = ["| scenario | " + " | ".join(CONTESTANTS) + " |", "|---|" + "---|" * len(CONTESTANTS)]
+    for key, title in data["scenarios"].items():
+        cells = [ramp_cell([entry for entry in data["ramps"] if (entry["scenario"], entry["contestant"]) == (key, name)]) for name in CONTESTANTS]
+        if any(cell != "–" for cell in cells):
+            lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def ramp_cell(entries):
+    good = [entry for entry in entries if not entry["left_out"]]
+    if not good:
+        return "–" if not entries else "left out"
+    held = [entry["held"] or 0 for entry in good]
+    open_end = "≥ " if all(entry["broke"] is None or entry["by_generator"] for entry in good) else ""
+    reasons = sorted({reason_words(entry) for entry in good if entry["broke"]})
+    return f"{open_end}{spread(held, 0)}" + (f": {'; '.join(reasons)}" if reasons else "")
+
+
+def reason_words(entry):
+    if entry["by_generator"]:
+        return "the generator was at its end"
+    return re.sub(r" [0-9.]+ (ms|%)$", "", re.sub(r"^\d+ calls failed.*", "calls failed", entry["why"]))
+
+
+def kernel(data):
+    found = {}
+    for entry in data["kernel"]:
+        found.setdefault(entry["name"], []).append(entry["ns_per_frame"] / 1000)
+    if not found:
+        return "Not measured in this run."
+    ours = by_round(data, "one", UNISONO, 1000, "cpu_us")
+    lines = ["| 1,000 legs | µs per participant-frame | server, whole, against it |", "|---|---|---|"]
+    for name, values in found.items():
+        against = ratios(ours, loop(data, name)) if "bare" in name else []
+        lines.append(f"| {name} | {spread(values, 2)} | {spread(against, 2)} |")
+    lines.append(f"| unisono, the whole server | {spread(list(ours.values()), 2)} | |")
+    return "\n".join(lines)
+
+
+def windows(data):
+    parts = []
+    columns = (
+        ("CPU µs", "cpu_us", 2),
+        ("deviation p50 ms", "deviation_p50_ms", 2),
+        ("deviation p99 ms", "deviation_p99_ms", 2),
+        ("mouth to ear p50 ms", "ear_p50_ms", 1),
+        ("mouth to ear p99 ms", "ear_p99_ms", 1),
+        ("memory KiB", "memory_kib", 1),
+        ("loss %", "loss_percent", 2),
+    )
+    for key, title in data["scenarios"].items():
+        rows = []
+        for name in CONTESTANTS:
+            mine = [entry for entry in data["windows"] if (entry["scenario"], entry["contestant"]) == (key, name)]
+            for callers in sorted({entry["callers"] for entry in mine}):
+                all_of_it = [entry for entry in mine if entry["callers"] == callers]
+                good = [entry for entry in all_of_it if not entry["left_out"]]
+                cells = [spread([entry[key_] for entry in good if entry[key_] is not None], digits) for _, key_, digits in columns]
+                counted = f"{len(good)}" + (f" (+{len(all_of_it) - len(good)})" if len(good) < len(all_of_it) else "")
+                rows.append(f"| {name} | {callers:,} | " + " | ".join([*cells, hearing(good), counted]) + " |")
+        if rows:
+            head = "| | callers | " + " | ".join(column for column, _, _ in columns) + " | heard | windows |"
+            parts.append(f"**{title}**\n\n{head}\n|---|" + "---|" * (len(columns) + 3) + "\n" + "\n".join(rows))
+    return "\n\n".join(parts)
+
+
+def hearing(entries):
+    """How many of the windows were right by ear, and how much was missed where they were not."""
+    checked = [entry for entry in entries if entry["heard_right"] is not None]
+    right = sum(entry["heard_right"] for entry in checked)
+    if not checked:
+        return "–"
+    if right == len(checked):
+        return "right"
+    return f"wrong in {len(checked) - right} of {len(checked)}"
+
+
+def by_round(data, scenario, contestant, callers, key):
+    """A figure of each round in which it was measured without steal."""
+    found = {}
+    for entry in data["windows"]:
+        known = (entry["scenario"], entry["contestant"], entry["callers"])
+        if known == (scenario, contestant, callers) and not entry["left_out"] and entry[key] is not None:
+            found[entry["round"]] = entry[key]
+    return found
+
+
+def ramps(data, scenario, contestant):
+    known = (entry for entry in data["ramps"] if (entry["scenario"], entry["contestant"]) == (scenario, contestant))
+    return [entry for entry in known if not entry["left_out"]]
+
+
+def loop(data, name):
+    return {entry["round"]: entry["ns_per_frame"] / 1000 for entry in data["kernel"] if entry["name"] == name}
+
+
+def cheapest_loop(data):
+    """Of the bare loops over such sockets as the server has, each round's cheapest."""
+    kind = "shared socket: bare" if data.get("shared_port") else "own sockets: bare"
+    found = {}
+    for entry in data["kernel"]:
+        if entry["name"].startswith(kind):
+            found[entry["round"]] = min(entry["ns_per_frame"] / 1000, found.get(entry["round"], float("inf")))
+    return found
+
+
+def ratios(above, below):
+    """Contestants of one round had the same weather, or nearly."""
+    return [above[number] / below[number] for number in sorted(above) if below.get(number)]
+
+
+def most(values, limit):
+    return bool(values) and statistics.median(values) <= limit
+
+
+def least(values, limit):
+    return bool(values) and statistics.median(values) >= limit
+
+
+def spread(values, digits):
+    if not values:
+        return "–"
+    text = lambda value: f"{value:,.{digits}f}"
+    low, middle, high = text(min(values)), text(statistics.median(values)), text(max(values))
+    return middle if low == high else f"{middle} ({low} to {high})"
