@@ -199,7 +199,7 @@ class Bench:
             command = [
                 *("setpriv", "--pdeathsig", "KILL", "--", "taskset", "-c", str(self.generator_cpu)),
                 *(self.options.unisono, "load", server.target, "--callers", str(callers)),
-                *("--conferences", str(-(-callers // scenario.size) if scenario.size else 1)),
+                *(("--per-conference", str(scenario.size)) if scenario.size else ("--conferences", "1")),
                 *("--codec", scenario.codec, "--talk", scenario.talk, "--listen-to", str(LISTENERS)),
                 *("--seconds", str(seconds), "--warm-up", "2", "--pid", str(server.pid), "--json", report),
             ]
