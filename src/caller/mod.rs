@@ -13,16 +13,19 @@
 //! | `line.rs` | the media of one call, without clock and sockets |
 //! | `media.rs` | the thread that keeps the time of many lines and moves their datagrams |
 //! | `recording.rs` | what was heard, put together from the packets afterwards |
+//! | `voices.rs` | who speaks, and what |
 
 mod line;
 mod media;
 mod phone;
 mod recording;
+mod voices;
 
 pub use line::{FRAME_NS, Line, LineConfig, LineCounts, LineMeter, MAX_TALKERS};
 pub use media::{FinishedLine, LineAddress, MediaError, MediaThread};
 pub use phone::{Call, CallError, CallRequest, Phone};
 pub use recording::{Recorder, Recording};
+pub use voices::{VOICES, Voice, voices};
 
 #[cfg(test)]
 mod tests;

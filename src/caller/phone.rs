@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::sip::sdp::{Agreed, LocalMedia, SdpError, agree, answer, offer};
 use crate::sip::{
-    BindError, CallId, EndedBy, Event, Flow, InviteRequest, SipConfig, SipError, SipHandle,
+    AgentConfig, BindError, CallId, EndedBy, Event, Flow, InviteRequest, SipConfig, SipError, SipHandle,
     Transport, bind,
 };
 
@@ -19,6 +19,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a server may take to acknowledge that we hang up.
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Calls that one phone makes at a time: more than any machine has ports for, so that they are the limit, or the server is.
+const MOST_CALLS: usize = 100_000;
 
 /// Why there is no call.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +104,11 @@ impl Phone {
     /// The address cannot be used.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let config = SipConfig {
+            agent: AgentConfig {
+                max_calls: MOST_CALLS,
+                max_transactions: 4 * MOST_CALLS,
+                ..AgentConfig::default()
+            },
             tcp: Vec::new(),
             ..SipConfig::at(address)
         };

@@ -16,10 +16,9 @@ use unisono_rtp::outbound::{Format, Origin};
 use unisono_timer::{MonoTime, Snapshot};
 
 use super::live::{Shown, View};
-use super::voices::{Voice, voices};
 use crate::caller::{
     Call, CallError, CallRequest, Line, LineAddress, LineConfig, LineCounts, MediaError,
-    MediaThread, Phone, Recording,
+    MediaThread, Phone, Recording, Voice, voices,
 };
 use crate::conference::MediaView;
 use crate::config::Config;

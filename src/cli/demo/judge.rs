@@ -343,9 +343,8 @@ impl Lateness {
 
 #[cfg(test)]
 mod tests {
-    use super::super::voices::voices;
     use super::*;
-    use crate::caller::LineCounts;
+    use crate::caller::{LineCounts, voices};
 
     const RATE: u32 = 8000;
     const START_NS: u64 = 5_000_000_000;

@@ -6,7 +6,6 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `voices.rs` | who speaks, and what |
 //! | `conversation.rs` | the server, the calls, the speech: what was observed |
 //! | `live.rs` | what is shown meanwhile |
 //! | `judge.rs` | from what was observed to a verdict |
@@ -17,7 +16,6 @@ mod json;
 mod judge;
 mod live;
 mod report;
-mod voices;
 mod wav;
 
 use std::io::IsTerminal;

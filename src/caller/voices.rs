@@ -13,14 +13,18 @@ const PITCH: [u32; 7] = [100, 94, 106, 88, 113, 82, 120];
 
 /// One caller's voice.
 #[derive(Debug, Clone)]
-pub(super) struct Voice {
-    pub(super) name: String,
+pub struct Voice {
+    /// A short name, e.g. `anna`, or `anna2` where the same text is spoken higher or lower.
+    pub name: String,
     /// What is said, over and over.
-    pub(super) clip: Arc<[i16]>,
+    pub clip: Arc<[i16]>,
 }
 
-/// `count` voices at `sample_rate`, all different, up to 56.
-pub(super) fn voices(count: usize, sample_rate: u32) -> Vec<Voice> {
+/// How many different voices there are.
+pub const VOICES: usize = 56;
+
+/// `count` voices at `sample_rate`, all different, up to [`VOICES`].
+pub fn voices(count: usize, sample_rate: u32) -> Vec<Voice> {
     let embedded: Vec<_> = speakers().collect();
     let voice = |n: usize| {
         let speaker = &embedded[n % embedded.len()];
