@@ -62,10 +62,10 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(prog="capacity.sh", description=__doc__)
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--aims", action="store_true", help="only what the table of aims needs: about 10 minutes for 3 rounds")
+    mode.add_argument("--aims", action="store_true", help="only what the table of aims needs: at most 12 minutes for 3 rounds")
     mode.add_argument("--quick", action="store_true", help="one short round of everything, to see that it runs: about 5 minutes")
     parser.add_argument("--rounds", type=int, help="default 3, with --quick 1")
-    parser.add_argument("--seconds", type=float, help="of each window, default 5, with --quick 2")
+    parser.add_argument("--seconds", type=float, help="of each window, default 5, with --aims 4, with --quick 2")
     parser.add_argument("--scenario", nargs="+", choices=list(scenarios.FULL), help="default all of the mode")
     parser.add_argument("--contestant", nargs="+", choices=list(SHORT), help="default all")
     parser.add_argument("--json", metavar="FILE", default="target/compare/capacity.json", help="where figures are kept")
@@ -76,11 +76,11 @@ def arguments():
     options.plan = scenarios.QUICK if options.quick else scenarios.AIMS if options.aims else scenarios.FULL
     options.mode = "quick" if options.quick else "aims" if options.aims else "full"
     options.rounds = options.rounds or (1 if options.quick else 3)
-    options.seconds = options.seconds or (2.0 if options.quick else 5.0)
+    options.seconds = options.seconds or {"quick": 2.0, "aims": 4.0, "full": 5.0}[options.mode]
     options.scenario = [key for key in options.plan if key in (options.scenario or options.plan)]
     options.contestant = [name for short, name in SHORT.items() if short in (options.contestant or SHORT)]
-    if options.rounds < 1 or not 1 <= options.seconds <= 600:
-        parser.error("at least 1 round, and windows of 1 to 600 s")
+    if options.rounds < 1 or not 2 <= options.seconds <= 600:
+        parser.error("at least 1 round, and windows of 2 to 600 s")
     return options
 
 

@@ -110,14 +110,14 @@ AIMS = {
     "one": only(
         FULL["one"],
         {
-            UNISONO: Turn((1000,), (3150, 6300, 1.26)),
-            SHARED: Turn((1000,), (3150, 6300, 1.26)),
-            ASTERISK: Turn((200,), (240, 480, 1.26)),
-            JANUS: Turn((200,), (240, 480, 1.26)),
+            UNISONO: Turn((1000,), (3500, 6048, 1.2)),
+            SHARED: Turn((1000,)),
+            ASTERISK: Turn((200,), (252, 504, 1.26)),
+            JANUS: Turn((200,), (252, 504, 1.26)),
         },
     ),
     "all": only(FULL["all"], {UNISONO: Turn((1000,))}),
-    "opus": only(FULL["opus"], {UNISONO: Turn((1000,)), ASTERISK: Turn((20,)), JANUS: Turn((20,))}),
+    "opus": only(FULL["opus"], {UNISONO: Turn((1000,))}),
 }
 
 # Whether everything runs; the figures are of little use.
