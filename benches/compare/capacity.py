@@ -14,7 +14,7 @@ import time
 import capacity_docs
 import scenarios
 import servers
-from scenarios import ASTERISK, JANUS, UNISONO
+from scenarios import ASTERISK, JANUS, SHARED, UNISONO
 
 # Beyond this, percent of all processor time, a window's steal makes it worthless.
 MOST_STEAL = 1.5
@@ -22,9 +22,8 @@ MOST_STEAL = 1.5
 MOST_DEVIATION_MS, MOST_LOSS = 10.0, 0.1
 # A window that was spoilt is tried again so often.
 TRIES = 3
-# Sent later than this, the generator itself is the fault.
-GENERATOR_LATE_MS = 2.0
 LISTENERS = 10
+SHORT = {"unisono": UNISONO, "shared": SHARED, "asterisk": ASTERISK, "janus": JANUS}
 # Weight of the groups of server and generator against whatever else runs.
 GROUP_NICE = -10
 
@@ -63,13 +62,12 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(prog="capacity.sh", description=__doc__)
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--aims", action="store_true", help="only what the table of aims needs: about 10 minutes for 3 rounds")
+    mode.add_argument("--aims", action="store_true", help="only what the table of aims needs: at most 12 minutes for 3 rounds")
     mode.add_argument("--quick", action="store_true", help="one short round of everything, to see that it runs: about 5 minutes")
     parser.add_argument("--rounds", type=int, help="default 3, with --quick 1")
-    parser.add_argument("--seconds", type=float, help="of each window, default 5, with --quick 2")
+    parser.add_argument("--seconds", type=float, help="of each window, default 5, with --aims 4, with --quick 2")
     parser.add_argument("--scenario", nargs="+", choices=list(scenarios.FULL), help="default all of the mode")
-    parser.add_argument("--contestant", nargs="+", choices=("unisono", "asterisk", "janus"), help="default all")
-    parser.add_argument("--shared-port", type=int, metavar="PORT", help="let unisono receive all audio on one port")
+    parser.add_argument("--contestant", nargs="+", choices=list(SHORT), help="default all")
     parser.add_argument("--json", metavar="FILE", default="target/compare/capacity.json", help="where figures are kept")
     parser.add_argument("--write-docs", action="store_true", help="then write the tables of docs/capacity.md")
     parser.add_argument("--no-measure", dest="measure", action="store_false", help="with --write-docs: from the figures kept")
@@ -78,12 +76,11 @@ def arguments():
     options.plan = scenarios.QUICK if options.quick else scenarios.AIMS if options.aims else scenarios.FULL
     options.mode = "quick" if options.quick else "aims" if options.aims else "full"
     options.rounds = options.rounds or (1 if options.quick else 3)
-    options.seconds = options.seconds or (2.0 if options.quick else 5.0)
+    options.seconds = options.seconds or {"quick": 2.0, "aims": 4.0, "full": 5.0}[options.mode]
     options.scenario = [key for key in options.plan if key in (options.scenario or options.plan)]
-    names = {"unisono": UNISONO, "asterisk": ASTERISK, "janus": JANUS}
-    options.contestant = [names[short] for short in names if short in (options.contestant or names)]
-    if options.rounds < 1 or not 1 <= options.seconds <= 600:
-        parser.error("at least 1 round, and windows of 1 to 600 s")
+    options.contestant = [name for short, name in SHORT.items() if short in (options.contestant or SHORT)]
+    if options.rounds < 1 or not 2 <= options.seconds <= 600:
+        parser.error("at least 1 round, and windows of 2 to 600 s")
     return options
 
 
@@ -98,7 +95,6 @@ class Bench:
             "rounds": options.rounds,
             "window_seconds": options.seconds,
             "machine": machine(),
-            "shared_port": options.shared_port,
             "versions": {
                 UNISONO: servers.Unisono.version(options.unisono),
                 ASTERISK: servers.Asterisk.version() if ASTERISK in options.contestant else None,
@@ -136,11 +132,12 @@ class Bench:
             server = self.start(name, scenario)
             try:
                 before = resident_kib(server.pid)
-                step = self.load(server, scenario, callers, self.options.seconds)
+                figures = self.load(server, scenario, callers, self.options.seconds)
             finally:
                 server.stop()
-            figures = flat(step, before)
             figures |= about | {"callers": callers, "left_out": figures["steal_percent"] > MOST_STEAL}
+            if figures["resident_kib"] and figures["connected"]:
+                figures["memory_kib"] = (figures["resident_kib"] - before) / figures["connected"]
             self.data["windows"].append(figures)
             self.tell(about, window_words(figures))
             if not figures["left_out"]:
@@ -157,7 +154,7 @@ class Bench:
                     record["held"] = callers
                     continue
                 record |= {"broke": callers, "why": found["why"], "left_out": found["steal_percent"] > MOST_STEAL}
-                record["by_generator"] = found["generator_late_p99_ms"] > GENERATOR_LATE_MS
+                record["by_generator"] = found["criterion"] == "generator"
                 break
         finally:
             server.stop()
@@ -169,10 +166,10 @@ class Bench:
         """A step; one that is too much is tried again, as any machine stalls at times."""
         for trial in range(TRIES):
             try:
-                figures = flat(self.load(server, scenario, callers, max(self.options.seconds - 1, 2)), None)
+                figures = self.load(server, scenario, callers, max(self.options.seconds - 1, 2))
             except (RuntimeError, subprocess.SubprocessError) as error:
                 # So many cannot even be connected.
-                figures = {"why": str(error), "steal_percent": 0.0, "generator_late_p99_ms": 0.0, "callers": callers}
+                figures = {"why": str(error), "steal_percent": 0.0, "criterion": "calls"}
             else:
                 figures["why"] = too_much(figures)
             record["steps"].append(figures | {"callers": callers})
@@ -181,8 +178,8 @@ class Bench:
         return figures
 
     def start(self, name, scenario):
-        if name == UNISONO:
-            server = servers.Unisono(self.options.unisono, self.server_cpu, scenario.codec, self.options)
+        if name in (UNISONO, SHARED):
+            server = servers.Unisono(self.options.unisono, self.server_cpu, shared=name == SHARED)
         elif name == ASTERISK:
             server = servers.Asterisk(self.server_cpu, scenario.codec)
         else:
@@ -191,7 +188,7 @@ class Bench:
         return server
 
     def load(self, server, scenario, callers, seconds):
-        """Calls the server, and returns the report's only step."""
+        """Calls the server, and returns the figures of the report's only step."""
         if isinstance(server, servers.Janus):
             server.gather(callers, scenario.size, scenario.codecs())
         with tempfile.TemporaryDirectory() as folder:
@@ -199,9 +196,10 @@ class Bench:
             command = [
                 *("setpriv", "--pdeathsig", "KILL", "--", "taskset", "-c", str(self.generator_cpu)),
                 *(self.options.unisono, "load", server.target, "--callers", str(callers)),
-                *("--conferences", str(-(-callers // scenario.size) if scenario.size else 1)),
+                *(("--per-conference", str(scenario.size)) if scenario.size else ("--conferences", "1")),
                 *("--codec", scenario.codec, "--talk", scenario.talk, "--listen-to", str(LISTENERS)),
                 *("--seconds", str(seconds), "--warm-up", "2", "--pid", str(server.pid), "--json", report),
+                *("--threads", "1", "--cpus", str(self.generator_cpu)),
             ]
             run = subprocess.Popen(
                 ["sh", "-c", 'ulimit -S -n "$(ulimit -H -n)"; exec "$0" "$@"', *command],
@@ -223,7 +221,8 @@ class Bench:
             if not os.path.exists(report):
                 raise RuntimeError(f"unisono load: {said.strip()[-300:]}")
             with open(report) as source:
-                return json.load(source)["steps"][-1]
+                found = json.load(source)
+            return flat(found["steps"][-1], found["verdict"])
 
     def kernel(self, number):
         """The bare loops: what the system calls alone cost."""
@@ -267,15 +266,12 @@ class Bench:
             json.dump(self.data, out, indent=1)
 
 
-def flat(step, resident_before_kib):
+def flat(step, verdict):
     """The figures of a report's step that tables have."""
     streams, generator = step["streams"], step["generator"]
     packets, process, ear, hearing = streams["packets"], step["process"], step["mouth_to_ear"], step["hearing"]
     expected = packets["received"] + packets["lost"]
     connected = step["callers"]["connected"]
-    memory = None
-    if process and resident_before_kib and connected:
-        memory = (process["rss_kib"] - resident_before_kib) / connected
     right = hearing and not (hearing["missing"] or hearing["strangers"] or hearing["own_voice"])
     return {
         "connected": connected,
@@ -283,7 +279,8 @@ def flat(step, resident_before_kib):
         "failed": "; ".join(f"{failure['count']} x {failure['reason']}" for failure in step["callers"]["failed"]),
         "cpu_us": process and process["cpu_us_per_participant_frame"],
         "cpu_percent": process and process["cpu_percent"],
-        "memory_kib": memory,
+        "resident_kib": process and process["rss_kib"],
+        "memory_kib": None,
         "threads": process and process["threads"],
         "deviation_p50_ms": streams["deviation_us"]["p50"] / 1000,
         "deviation_p99_ms": streams["deviation_us"]["p99"] / 1000,
@@ -300,11 +297,15 @@ def flat(step, resident_before_kib):
         "generator_cpu_percent": generator["cpu_percent"],
         "generator_drops": generator["receive_drops"],
         "steal_percent": generator["steal_percent"],
+        "criterion": verdict.get("criterion"),
+        "verdict": verdict.get("sentence"),
     }
 
 
 def too_much(figures):
     """Why a step is too much, or None."""
+    if figures["criterion"] == "generator":
+        return figures["verdict"]
     if figures["connected"] < figures["asked"]:
         return f"{figures['asked'] - figures['connected']} calls failed ({figures['failed']})"
     if figures["loss_percent"] > MOST_LOSS:

@@ -16,7 +16,7 @@ JANUS = "target/peers/janus"
 # Where Asterisk's files are, as it sees them.
 INSIDE = "/tmp/unisono/capacity"
 # Audio ports of the servers. The generator's are the kernel's own, which are above; Janus has to be told its callers' before they call.
-FIRST_PORT, LAST_PORT = 10_000, 31_999
+SHARED_PORT, FIRST_PORT, LAST_PORT = 9_000, 10_000, 31_999
 JANUS_LAST_PORT, CALLERS_FROM = 19_999, 20_000
 START_SECONDS = 30
 # More would be slow to reach by HTTP, and Janus has failed long before.
@@ -71,15 +71,15 @@ class Server:
 class Unisono(Server):
     name = "unisono"
 
-    def __init__(self, binary, cpu, codec, options):
+    def __init__(self, binary, cpu, shared):
         sip, http = free_port(), free_port()
         folder = tempfile.mkdtemp(prefix="unisono-capacity-")
-        shared = "" if options.shared_port is None else f"shared_port = {options.shared_port}\n"
+        one_port = f"shared_port = {SHARED_PORT}\n" if shared else ""
         config = os.path.join(folder, "unisono.toml")
         with open(config, "w") as out:
             out.write(
                 f'[sip]\nlisten = "127.0.0.1:{sip}"\n[http]\nlisten = "127.0.0.1:{http}"\n'
-                f"[media]\nfirst_port = {FIRST_PORT}\nlast_port = {LAST_PORT}\nmax_legs = 11000\nworkers = 1\n{shared}"
+                f"[media]\nfirst_port = {FIRST_PORT}\nlast_port = {LAST_PORT}\nmax_legs = 11000\nworkers = 1\n{one_port}"
                 f"[conferences]\nannounce_join_leave = false\nannounce_only_person = false\n"
             )
         command = ["taskset", "-c", str(cpu), "sh", "-c", 'ulimit -S -n "$(ulimit -H -n)"; exec "$0" "$@"']

@@ -3,26 +3,25 @@
 use std::fmt::Write;
 
 use super::words::{
-    counted, doubts, failures, figure, grouped, heard, plan_sentence, server_sentence,
+    counted, doubts, figure, grouped, heard, plan_sentence, server_sentence, troubles,
     verdict_sentence,
 };
-use super::{Hearing, LoadReport, Percentiles, Step, Verdict};
+use super::{LoadReport, Percentiles, Step, Verdict};
 use crate::jitter::{Paint, broken};
 
 /// No line is longer, unless a single word is.
 const COLUMNS: usize = 100;
-/// Examples of what was wrong by ear.
-const MOST_EXAMPLES: usize = 3;
 
 /// Everything a person wants to know at once. Within 100 columns.
 pub fn table(report: &LoadReport, paint: Paint) -> String {
     let mut text = String::new();
-    say(&mut text, "", &server_sentence(&report.server), |line| {
-        line.to_owned()
-    });
-    say(&mut text, "", &plan_sentence(&report.plan), |line| {
-        line.to_owned()
-    });
+    say(
+        &mut text,
+        "",
+        &server_sentence(&report.server),
+        str::to_owned,
+    );
+    say(&mut text, "", &plan_sentence(&report.plan), str::to_owned);
     text.push('\n');
     let _ = writeln!(
         text,
@@ -50,8 +49,8 @@ pub fn table(report: &LoadReport, paint: Paint) -> String {
         text,
         "{}",
         paint.dim(
-            "p50, p99, max: deviation from the packet time, ms. ear: from a packet sent to its sound in what comes\n\
-             back, ms. CPU us: of the server, per participant and packet. KiB: memory per participant."
+            "p50, p99, max: deviation from the packet time, ms. ear: from a packet sent to its sound in what\n\
+             comes back, ms. CPU us: of the server, per participant and packet. KiB: memory per participant."
         )
     );
     text.push('\n');
@@ -61,7 +60,9 @@ pub fn table(report: &LoadReport, paint: Paint) -> String {
         Verdict::Broke { .. } => say(&mut text, "BROKE  ", &verdict, |line| paint.bad(line)),
     }
     for step in &report.steps {
-        troubles(&mut text, step);
+        for trouble in troubles(step) {
+            say(&mut text, "       ", &trouble, str::to_owned);
+        }
     }
     say(&mut text, "", &generator(&report.steps), |line| {
         paint.dim(line)
@@ -97,54 +98,6 @@ fn row(step: &Step) -> String {
         used(process.and_then(|process| process.rss_per_participant_kib)),
         heard(step),
     )
-}
-
-/// What went wrong in a step beside its figures.
-fn troubles(text: &mut String, step: &Step) {
-    let callers = &step.callers;
-    let mut tell = |words: String| say(text, "       ", &words, |line| line.to_owned());
-    let at = counted(callers.asked, "caller");
-    if callers.connected < callers.asked {
-        let why = failures(&callers.failed);
-        let colon = if why.is_empty() { "" } else { ": " };
-        let missing = counted(callers.asked - callers.connected, "call");
-        tell(format!("At {at} {missing} failed{colon}{why}."));
-    }
-    if step.streams.silent > 0 {
-        let silent = counted(step.streams.silent, "stream");
-        tell(format!("At {at} {silent} brought no packet at all."));
-    }
-    if step.streams.gaps > 0 {
-        let longest = figure(step.streams.longest_gap_ms);
-        tell(format!(
-            "At {at} {} of more than 60 ms, the longest {longest} ms.",
-            counted(step.streams.gaps as usize, "gap")
-        ));
-    }
-    if let Some(hearing) = step.hearing.as_ref().filter(|hearing| !hearing.is_right()) {
-        tell(format!("At {at} {}.", wrong_by_ear(hearing)));
-        for example in hearing.wrong.iter().take(MOST_EXAMPLES) {
-            tell(format!("  {example}"));
-        }
-    }
-}
-
-/// What listeners heard that they should not have, or did not.
-pub(super) fn wrong_by_ear(hearing: &Hearing) -> String {
-    let mut parts = Vec::new();
-    if hearing.missing > 0 {
-        parts.push(format!(
-            "{} of {} talkers were not heard",
-            hearing.missing, hearing.expected
-        ));
-    }
-    if hearing.strangers > 0 {
-        parts.push(format!("{} of other conferences were", hearing.strangers));
-    }
-    if hearing.own_voice > 0 {
-        parts.push(format!("{} heard their own voice", hearing.own_voice));
-    }
-    parts.join(", ")
 }
 
 /// How the generator did, in its worst step.

@@ -1,6 +1,6 @@
 //! Figures and plans as people read them.
 
-use super::{Failure, LoadReport, Pace, Plan, ReachedBy, Server, Step, Verdict};
+use super::{Failure, Hearing, LoadReport, Pace, Plan, ReachedBy, Server, Step, Verdict};
 
 /// Whole numbers in groups of three: `10,000`.
 pub(super) fn grouped(number: u64) -> String {
@@ -118,16 +118,81 @@ pub(super) fn verdict_sentence(verdict: &Verdict) -> String {
     }
 }
 
-/// Calls that failed: `3 × 486 Busy Here, 1 × no answer`.
-pub(super) fn failures(failed: &[Failure]) -> String {
-    failed
-        .iter()
-        .map(|failure| format!("{} × {}", grouped(failure.count as u64), failure.reason))
-        .collect::<Vec<_>>()
-        .join(", ")
+/// What went wrong in a step beside its figures, a sentence each.
+pub(super) fn troubles(step: &Step) -> Vec<String> {
+    let mut troubles = Vec::new();
+    let callers = &step.callers;
+    let at = counted(callers.asked, "caller");
+    if callers.connected < callers.asked {
+        let calls = counted(callers.asked - callers.connected, "call");
+        troubles.push(format!(
+            "At {at} {calls} failed{}.",
+            failures(&callers.failed)
+        ));
+    }
+    if step.streams.silent > 0 {
+        let streams = counted(step.streams.silent, "stream");
+        troubles.push(format!("At {at} {streams} brought no packet at all."));
+    }
+    if step.streams.gaps > 0 {
+        let gaps = counted(step.streams.gaps as usize, "gap");
+        let longest = figure(step.streams.longest_gap_ms);
+        troubles.push(format!(
+            "At {at} {gaps} of more than 60 ms, the longest {longest} ms."
+        ));
+    }
+    if let Some(hearing) = step.hearing.as_ref().filter(|hearing| !hearing.is_right()) {
+        let examples: Vec<&str> = hearing
+            .wrong
+            .iter()
+            .take(MOST_EXAMPLES)
+            .map(String::as_str)
+            .collect();
+        let colon = if examples.is_empty() { "" } else { ": " };
+        troubles.push(format!(
+            "At {at} {}{colon}{}.",
+            wrong_by_ear(hearing),
+            examples.join("; ")
+        ));
+    }
+    troubles
 }
 
-/// Listeners that heard right, in two words: `all of 9`, `7 of 9`.
+/// Calls that failed, after a colon: `: 3 × 486 Busy Here, 1 × no answer`.
+fn failures(failed: &[Failure]) -> String {
+    let reasons: Vec<String> = failed
+        .iter()
+        .map(|failure| format!("{} × {}", grouped(failure.count as u64), failure.reason))
+        .collect();
+    match reasons.as_slice() {
+        [] => String::new(),
+        reasons => format!(": {}", reasons.join(", ")),
+    }
+}
+
+/// What listeners heard that they should not have, or did not.
+fn wrong_by_ear(hearing: &Hearing) -> String {
+    let mut parts = Vec::new();
+    if hearing.missing > 0 {
+        parts.push(format!(
+            "{} of {} talkers were not heard",
+            hearing.missing, hearing.expected
+        ));
+    }
+    if hearing.strangers > 0 {
+        parts.push(format!(
+            "{} of other conferences were heard",
+            hearing.strangers
+        ));
+    }
+    if hearing.own_voice > 0 {
+        let listeners = counted(hearing.own_voice, "listener");
+        parts.push(format!("{listeners} heard their own voice"));
+    }
+    parts.join(", ")
+}
+
+/// Talkers that were heard, and whether that is right: `30 ok`, `27/30`.
 pub(super) fn heard(step: &Step) -> String {
     match &step.hearing {
         None => "-".to_owned(),
@@ -136,10 +201,12 @@ pub(super) fn heard(step: &Step) -> String {
     }
 }
 
+/// Examples of what was wrong by ear.
+const MOST_EXAMPLES: usize = 3;
 /// Lateness of the generator, 99th percentile, from which on its own figures are doubtful.
-pub(super) const LATE_US: f64 = 2000.0;
+const LATE_US: f64 = 2000.0;
 /// Steal, percent, from which on they are.
-pub(super) const MOST_STEAL_PERCENT: f64 = 1.5;
+const MOST_STEAL_PERCENT: f64 = 1.5;
 
 /// Why the figures may not be the server's, one sentence a reason.
 pub(super) fn doubts(report: &LoadReport) -> Vec<String> {
@@ -229,7 +296,7 @@ mod tests {
         report.steps[2].generator.steal_percent = 4.0;
         let doubts = doubts(&report);
         assert_eq!(doubts.len(), 2, "{doubts:?}");
-        assert!(doubts[0].starts_with("Between 200 and 1,600 callers the generator itself"));
+        assert!(doubts[0].starts_with("Between 200 and 800 callers the generator itself"));
         assert!(doubts[1].starts_with("At 400 callers the host took"));
     }
 }

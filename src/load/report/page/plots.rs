@@ -30,8 +30,11 @@ struct Curve {
     value: fn(&Step) -> Option<f64>,
 }
 
-/// The four drawings.
+/// The four drawings; of one step nothing can be drawn that the table does not say.
 pub(super) fn section(report: &LoadReport) -> String {
+    if report.steps.len() < 2 {
+        return String::new();
+    }
     let mut text =
         "<section>\n<h2>Against the number of callers</h2>\n<div class=\"plots\">\n".to_owned();
     for plot in plots() {
@@ -138,7 +141,8 @@ impl Plot {
             .flat_map(|(_, points)| points)
             .fold(0.0, |greatest: f64, (_, value)| greatest.max(*value));
         let shown = match limit {
-            Some(limit) if greatest >= limit * NEAR => greatest.max(limit),
+            Some(limit) if greatest >= limit * NEAR || greatest == 0.0 => greatest.max(limit),
+            None if greatest == 0.0 => 1.0,
             _ => greatest,
         };
         let axes = Axes::over(steps, shown);
@@ -354,6 +358,20 @@ mod tests {
         // Each doubling takes the same room.
         assert!((right[1] - right[0] - (right[4] - right[3])).abs() < 0.01);
         assert!(axes.y(31.5) > TOP && axes.y(31.5) < axes.y(10.0) && axes.y(0.0) == BOTTOM);
+    }
+
+    #[test]
+    fn where_nothing_is_lost_the_limit_is_the_measure() {
+        let mut report = sample::ramp();
+        report.steps.truncate(3);
+        let [_, loss, ..] = plots();
+        let drawing = loss.draw(&report);
+        assert!(
+            drawing.contains(">limit 0.1 %<") && drawing.contains(">0.125<"),
+            "{drawing}"
+        );
+        report.plan.until.clear();
+        assert!(loss.draw(&report).contains(">1<"));
     }
 
     #[test]

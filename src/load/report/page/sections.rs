@@ -4,10 +4,8 @@ use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::jitter::svg::escaped;
-use crate::load::report::table::wrong_by_ear;
 use crate::load::report::words::{
-    counted, doubts, failures, figure, grouped, heard, plan_sentence, server_sentence,
-    verdict_sentence,
+    self, counted, doubts, figure, grouped, heard, plan_sentence, server_sentence, verdict_sentence,
 };
 use crate::load::report::{LoadReport, Step, Verdict};
 
@@ -114,40 +112,7 @@ fn cells(step: &Step) -> [String; 13] {
 
 /// Calls that failed, streams that were silent or had gaps, and what was wrong by ear.
 pub(super) fn troubles(report: &LoadReport) -> String {
-    let mut items = Vec::new();
-    for step in &report.steps {
-        let at = format!("At {}", counted(step.callers.asked, "caller"));
-        let callers = &step.callers;
-        if callers.connected < callers.asked {
-            let missing = counted(callers.asked - callers.connected, "call");
-            items.push(format!(
-                "{at}: {missing} failed, {}.",
-                failures(&callers.failed)
-            ));
-        }
-        if step.streams.silent > 0 {
-            items.push(format!(
-                "{at}: {} brought no packet at all.",
-                counted(step.streams.silent, "stream")
-            ));
-        }
-        if step.streams.gaps > 0 {
-            let longest = figure(step.streams.longest_gap_ms);
-            let gaps = counted(step.streams.gaps as usize, "gap");
-            items.push(format!(
-                "{at}: {gaps} of more than 60 ms, the longest {longest} ms."
-            ));
-        }
-        if let Some(hearing) = step.hearing.as_ref().filter(|hearing| !hearing.is_right()) {
-            let examples = hearing
-                .wrong
-                .iter()
-                .take(5)
-                .map(|example| format!(" {example}."));
-            let examples: String = examples.collect();
-            items.push(format!("{at}: {}.{examples}", wrong_by_ear(hearing)));
-        }
-    }
+    let items: Vec<String> = report.steps.iter().flat_map(words::troubles).collect();
     if items.is_empty() {
         return String::new();
     }
