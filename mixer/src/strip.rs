@@ -176,6 +176,14 @@ impl Strip {
         !self.muted && self.role != Role::ListenOnly
     }
 
+    /// Whether nothing of it is in the mix and nothing of it counts as talking, hang-over included: its level was below the gate
+    /// for long, or it may not speak. What comes from it need not be decoded unless it could be speech; then
+    /// see [`crate::Intake::add_unheard`].
+    #[inline]
+    pub fn is_resting(&self) -> bool {
+        self.input.now == 0.0 && self.detector.is_resting()
+    }
+
     /// Whether it may hear the conference: neither deaf nor talking only.
     pub fn may_hear(&self) -> bool {
         !self.deaf && self.role != Role::TalkOnly

@@ -100,6 +100,12 @@ impl Detector {
         self.talking
     }
 
+    /// Whether neither gate nor talking is open or held open.
+    #[inline]
+    pub(crate) fn is_resting(&self) -> bool {
+        self.gate_hang == 0 && self.talk_hang == 0 && self.run == 0 && !self.talking
+    }
+
     pub(crate) fn level_dbov(&self) -> f32 {
         level::from_mean_square(self.level)
     }

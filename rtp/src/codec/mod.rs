@@ -215,6 +215,12 @@ impl Decoder {
         }
     }
 
+    /// Whether the payload itself says that there is no speech in it, told before decoding: the encoder's own judgement, which
+    /// Opus packets of its voice modes carry. It is no statement of level. False for all other formats.
+    pub fn is_inactive(&self, payload: &[u8]) -> bool {
+        self.codec == Codec::Opus && opus_pack::is_inactive(payload)
+    }
+
     /// Decodes one payload; returns the number of samples written, at [`Codec::sample_rate`]: that of
     /// [`Decoder::samples_in`].
     ///

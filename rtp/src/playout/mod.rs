@@ -29,6 +29,7 @@ mod pitch;
 mod pull;
 mod queue;
 mod sequence;
+mod skipped;
 mod staging;
 mod stats;
 mod stretch;
@@ -43,6 +44,7 @@ use line::{MediaLine, PullClock};
 use noise::ComfortNoise;
 use queue::{Entry, Queue};
 use sequence::{SequenceWindow, Step};
+use skipped::Skipped;
 use staging::Staging;
 
 /// Shortest packets that the number of descriptors allows for, ms.
@@ -149,8 +151,22 @@ pub enum Pulled {
     ComfortNoise,
     /// Silence; `out` was not written. The packet is known to be silent and was not decoded, or the source pauses.
     Silence,
+    /// There are packets, but they were not decoded, as [`Attention`] asked; `out` was not written.
+    Unheard,
     /// No stream, or none for more than a second; `out` was not written.
     Idle,
+}
+
+/// Who listens to what [`Playout::pull_with`] gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attention {
+    /// Everything is decoded.
+    Full,
+    /// Packets that say themselves that they hold no speech ([`Decoder::is_inactive`](crate::codec::Decoder::is_inactive)) are
+    /// not decoded: what is so quiet that it is not mixed.
+    Speech,
+    /// Nothing is decoded: nobody hears it.
+    None,
 }
 
 /// A playout buffer for one stream of one source.
@@ -169,6 +185,7 @@ pub struct Playout {
     delay: DelayEstimator,
     concealer: Concealer,
     noise: ComfortNoise,
+    skipped: Skipped,
     phase: Phase,
     /// Media position after what is staged.
     next: i64,
@@ -236,6 +253,7 @@ impl Playout {
             delay: shape.estimator(&config),
             concealer: Concealer::new(per_ms),
             noise: ComfortNoise::new(per_ms),
+            skipped: Skipped::new(config.codec),
             phase: Phase::Idle,
             next: 0,
             floor: LONG_AGO,
@@ -264,7 +282,7 @@ impl Playout {
 
     /// Bytes held, on the heap and in the struct itself.
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.queue.heap() + self.staging.heap()
+        size_of::<Self>() + self.queue.heap() + self.staging.heap() + self.skipped.heap()
     }
 
     /// Takes a packet in.
@@ -404,6 +422,7 @@ impl Playout {
     pub fn reset(&mut self) {
         self.queue.clear();
         self.staging.clear();
+        self.skipped.forget();
         self.sequence = SequenceWindow::default();
         self.delay = Shape::of(&self.config).estimator(&self.config);
         self.concealer.stop();
@@ -432,6 +451,7 @@ impl Playout {
         let same = codec == self.config.codec;
         if !same
             && (shape.bytes > self.queue.capacity()
+                || !self.skipped.serves(codec)
                 || !self.staging.fits(shape.history, shape.room))
         {
             return false;

@@ -14,7 +14,7 @@ use unisono_rtp::codec::{Codec, Decoder, Encoder, OpusSettings};
 use unisono_rtp::dtmf::DtmfReceiver;
 use unisono_rtp::latch::Latch;
 use unisono_rtp::outbound::{CollisionDetector, Origin, Outbound};
-use unisono_rtp::playout::{Playout, Pulled};
+use unisono_rtp::playout::{Attention, Playout, Pulled};
 use unisono_rtp::reception::Reception;
 use unisono_rtp::rtcp::{self, Cname};
 
@@ -26,6 +26,8 @@ use crate::engine::room::SharedEncoders;
 use crate::engine::{LegId, Outlet};
 
 pub(crate) use sending::SendBuffers;
+
+use super::Taken;
 
 /// One participant's stream of packets.
 #[derive(Debug)]
@@ -132,17 +134,29 @@ impl RtpStream {
             || (self.media.ptime_ms >= 20 && self.media.opus == OpusSettings::default())
     }
 
-    /// This interval's 20 ms of what the participant says, in `frame`; false when it is silent.
+    /// This interval's 20 ms of what the participant says, in `frame`.
     pub(super) fn take_frame(
         &mut self,
         now_ns: u64,
+        attention: Attention,
         frame: &mut [i16],
         outlet: &mut impl Outlet,
-    ) -> bool {
+    ) -> Taken {
         self.report_digits(now_ns, outlet);
-        match self.playout.pull(&mut self.decoder, now_ns, frame) {
-            Pulled::Voice | Pulled::Concealed | Pulled::ComfortNoise => self.media.receives,
-            _ => false,
+        let attention = if self.media.receives {
+            attention
+        } else {
+            Attention::None
+        };
+        let pulled = self
+            .playout
+            .pull_with(&mut self.decoder, now_ns, frame, attention);
+        match pulled {
+            Pulled::Voice | Pulled::Concealed | Pulled::ComfortNoise if self.media.receives => {
+                Taken::Audio
+            }
+            Pulled::Unheard if self.media.receives => Taken::Unheard,
+            _ => Taken::Silence,
         }
     }
 
