@@ -1,6 +1,6 @@
 //! Cuts the byte stream of a sample-based format into packets of the agreed duration.
 
-use super::{Format, MAX_PACKET_PAYLOAD};
+use super::{Format, MAX_PACKET_PAYLOAD, TICK_MS};
 use crate::codec::Codec;
 use crate::packet::MAX_CSRCS;
 
@@ -65,6 +65,15 @@ impl Packetiser {
                 self.flush(&mut emit);
             }
         }
+    }
+
+    /// Whether a tick's payload of this length is one packet as it is: the usual case of a ptime of 20 ms.
+    #[inline]
+    pub(super) fn passes(&self, length: usize) -> bool {
+        self.pending_len == 0
+            && length == self.packet
+            && self.packet == self.unit * (TICK_MS / UNIT_MS) as usize
+            && self.unit > 0
     }
 
     /// Gives what is pending to `emit`.

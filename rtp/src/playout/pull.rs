@@ -64,6 +64,9 @@ impl Playout {
         let mut heard = Heard::by(attention);
         if self.phase == Phase::Playing {
             self.decide();
+            if let Some(silence) = self.pass_silence(decoder, attention) {
+                return silence;
+            }
             self.play(decoder, &mut heard);
         }
         let missing = self.frame.saturating_sub(self.staging.staged());
@@ -211,6 +214,41 @@ impl Playout {
         }
     }
 
+    /// The shortest way, which most legs of a conference go: silence follows silence, and the next packet is one whole frame
+    /// of it. `None`, and nothing changed, where any of that is not so.
+    fn pass_silence(&mut self, decoder: &Decoder, attention: Attention) -> Option<Pulled> {
+        let front = *self.queue.front()?;
+        if front.position != self.next
+            || usize::from(front.samples) != self.frame
+            || front.kind != PacketKind::Voice
+            || self.wish != 0
+            || self.seam
+            || self.is_concealing()
+            || self.staging.staged() > 0
+            || !self.staging.is_zero()
+        {
+            return None;
+        }
+        let payload = self.queue.payload(&front);
+        let spared = is_spared(attention, decoder, payload);
+        if spared {
+            self.skipped.keep(payload);
+        } else if !decoder.is_silent(payload) {
+            return None;
+        }
+        self.note_played(&front);
+        self.key_pressed = false;
+        self.next += self.frame as i64;
+        self.floor = self.floor.max(self.next);
+        self.stats.silent_samples += self.frame as u64;
+        self.queue.pop();
+        Some(if spared {
+            Pulled::Unheard
+        } else {
+            Pulled::Silence
+        })
+    }
+
     /// Stages a frame, and stretches it if that is wished for.
     fn play(&mut self, decoder: &mut Decoder, heard: &mut Heard) {
         self.fill(decoder, self.frame, true, heard);
@@ -325,11 +363,7 @@ impl Playout {
             ),
         };
         let payload = &self.queue.payload(front)[bytes.clone()];
-        let spared = match heard.attention {
-            Attention::Full => false,
-            Attention::Speech => decoder.is_inactive(payload),
-            Attention::None => true,
-        };
+        let spared = is_spared(heard.attention, decoder, payload);
         if spared {
             self.skipped.keep(payload);
             heard.spared = true;
@@ -587,6 +621,15 @@ impl Playout {
 
     fn most_delay(&self) -> i64 {
         i64::from(self.config.max_delay_ms) * self.per_ms as i64
+    }
+}
+
+/// Whether a payload is not decoded, as it is not listened to.
+fn is_spared(attention: Attention, decoder: &Decoder, payload: &[u8]) -> bool {
+    match attention {
+        Attention::Full => false,
+        Attention::Speech => decoder.is_inactive(payload),
+        Attention::None => true,
     }
 }
 
