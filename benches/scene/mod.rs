@@ -1,5 +1,7 @@
 //! Conferences for the benchmarks of a tick: a thousand phones of which some talk, without sockets.
 
+pub mod mixing;
+
 use std::f32::consts::TAU;
 use std::time::{Duration, Instant};
 
@@ -46,7 +48,13 @@ pub const PLANS: [Plan; 12] = [
     plan("g711-3-talk-held", Codec::Pcmu, 1, 3, Others::Held),
     plan("g711-all-talk", Codec::Pcmu, 1, LEGS, Others::Silence),
     plan("g711-100-of-10", Codec::Pcmu, 100, 100, Others::Silence),
-    plan("g711-100-of-10-all-talk", Codec::Pcmu, 100, LEGS, Others::Silence),
+    plan(
+        "g711-100-of-10-all-talk",
+        Codec::Pcmu,
+        100,
+        LEGS,
+        Others::Silence,
+    ),
     plan("g722-3-talk-noise", Codec::G722, 1, 3, Others::Noise),
     plan("opus-3-talk", Codec::Opus, 1, 3, Others::Silence),
     plan("opus-3-talk-noise", Codec::Opus, 1, 3, Others::Noise),
@@ -56,13 +64,7 @@ pub const PLANS: [Plan; 12] = [
 
 const LEGS: u16 = 1000;
 
-const fn plan(
-    name: &'static str,
-    codec: Codec,
-    rooms: u16,
-    talkers: u16,
-    others: Others,
-) -> Plan {
+const fn plan(name: &'static str, codec: Codec, rooms: u16, talkers: u16, others: Others) -> Plan {
     Plan {
         name,
         codec,
@@ -171,7 +173,8 @@ impl Scene {
             let phone = &self.phones[number];
             let datagram = &datagram[HEAD..][..length];
             let source = address(phone.number);
-            self.plane.receive(phone.leg, Channel::Rtp, datagram, source);
+            self.plane
+                .receive(phone.leg, Channel::Rtp, datagram, source);
         }
         self.plane.tick();
     }

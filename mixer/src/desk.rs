@@ -102,8 +102,8 @@ impl<'a> Intake<'a> {
         change
     }
 
-    /// Takes 20 ms that were not decoded because [`Strip::is_resting`] or may not speak: nothing of them is mixed, and its level
-    /// stays as it was measured last. O(1).
+    /// Takes 20 ms of a leg that [`Strip::is_resting`] which were not decoded, because nobody would have heard them: nothing of
+    /// them is mixed, and its level stays as it was measured last. O(1).
     #[inline]
     pub fn add_unheard(&mut self, strip: &mut Strip) -> Option<TalkChange> {
         if !strip.is_resting() {

@@ -162,9 +162,13 @@ pub enum Pulled {
 pub enum Attention {
     /// Everything is decoded.
     Full,
-    /// Packets that say themselves that they hold no speech ([`Decoder::is_inactive`](crate::codec::Decoder::is_inactive)) are
-    /// not decoded: what is so quiet that it is not mixed.
-    Speech,
+    /// Packets of which it can be told that nobody would hear them are not decoded: their encoder found no speech
+    /// ([`Decoder::is_inactive`](crate::codec::Decoder::is_inactive)), or no sample is beyond `peak`
+    /// ([`Decoder::is_within`](crate::codec::Decoder::is_within)).
+    Above {
+        /// Largest magnitude that is not listened to.
+        peak: u16,
+    },
     /// Nothing is decoded: nobody hears it.
     None,
 }

@@ -628,7 +628,9 @@ impl Playout {
 fn is_spared(attention: Attention, decoder: &Decoder, payload: &[u8]) -> bool {
     match attention {
         Attention::Full => false,
-        Attention::Speech => decoder.is_inactive(payload),
+        Attention::Above { peak } => {
+            decoder.is_within(payload, peak) || decoder.is_inactive(payload)
+        }
         Attention::None => true,
     }
 }

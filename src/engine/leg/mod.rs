@@ -175,10 +175,14 @@ impl Leg {
             Transport::Rtp(stream) => {
                 let attention = if measure || !self.strip.is_resting() {
                     Attention::Full
-                } else if self.strip.may_speak() && self.room.is_some() {
-                    Attention::Speech
-                } else {
+                } else if !self.strip.may_speak() || self.room.is_none() {
                     Attention::None
+                } else {
+                    match self.strip.unheard_peak() {
+                        // Without a gate all that is sent is heard.
+                        0 => Attention::Full,
+                        peak => Attention::Above { peak },
+                    }
                 };
                 stream.take_frame(now_ns, attention, frame, outlet)
             }
