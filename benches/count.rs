@@ -83,7 +83,8 @@ fn print_times(name: &str, legs: u64, mut times: Vec<u64>) {
     );
 }
 
-/// What a thousand participants add to the resident memory, everything included but sockets; and what 250 intervals add.
+/// What a thousand participants who have talked add to the resident memory, everything included but sockets; and what 250
+/// intervals add.
 fn memory() {
     for (name, codec) in [
         ("G.711", Codec::Pcmu),
@@ -92,25 +93,26 @@ fn memory() {
     ] {
         let plan = PLANS.iter().find(|plan| plan.codec == codec);
         let Some(plan) = plan.copied() else { continue };
-        // What a scene of one leg takes is not the legs'.
-        let base = resident_kib();
-        let one = Scene::new(Plan {
-            legs: 1,
-            talkers: 1,
+        // What the first scene of a codec takes once and for all is not the legs'.
+        let small = Plan {
+            legs: 10,
+            talkers: 10,
+            ..plan
+        };
+        drop(Scene::new(small));
+        let before = resident_kib();
+        let mut scene = Scene::new(Plan {
+            talkers: plan.legs,
             ..plan
         });
-        let before = resident_kib();
-        let mut many = Scene::new(plan);
         let after = resident_kib();
-        many.fingerprint(250);
-        let later = resident_kib();
-        let alone = before - base;
+        let legs = after - before - scene.own_bytes() as i64 / 1024;
+        scene.fingerprint(250);
         println!(
             "{name:6} {:6.1} KiB a participant, {} KiB more for all of them after 250 intervals",
-            (after - before - alone) as f64 / f64::from(plan.legs - 1),
-            later - after
+            legs as f64 / f64::from(plan.legs),
+            resident_kib() - after
         );
-        drop((one, many));
     }
 }
 

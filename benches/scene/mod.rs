@@ -195,6 +195,13 @@ impl Scene {
         hash
     }
 
+    /// Bytes that the scene itself takes, beside the media plane.
+    pub fn own_bytes(&self) -> usize {
+        let sent = self.plane.stage.sent();
+        let stage: usize = sent.map(|sent| sent.datagram.len() + 64).sum();
+        self.arriving.len() + stage + size_of_val(&self.phones[..])
+    }
+
     /// Writes the next datagram of each phone; how many there are.
     fn say(&mut self) -> usize {
         self.arriving.resize(self.phones.len() * SLOT, 0);

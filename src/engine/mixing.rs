@@ -15,8 +15,8 @@ use super::room::{ANNOUNCEMENT_RATE, Room};
 /// Figures of a leg are published every so many ticks: about three times a second.
 const PUBLISH_EVERY: u64 = 16;
 
-/// Who is not decoded is, once in so many ticks, for its level: about every second, just before that is published.
-const MEASURE_EVERY: u64 = 4 * PUBLISH_EVERY;
+/// Who is not decoded is, once in so many ticks, for its level: every 2.6 seconds, just before that is published.
+const MEASURE_EVERY: u64 = 8 * PUBLISH_EVERY;
 
 /// The interval, ns.
 const INTERVAL_NS: u64 = 20_000_000;

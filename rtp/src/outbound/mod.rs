@@ -91,9 +91,10 @@ impl Default for PacketBuf {
 
 /// The sending half of one leg.
 #[derive(Debug, Clone)]
+#[repr(C)] // What every packet looks at comes first.
 pub struct Outbound {
-    format: Format,
     source: Source,
+    format: Format,
     /// Timestamp of the next sample to be pushed.
     timestamp: u32,
     /// Units of the RTP clock in a tick.

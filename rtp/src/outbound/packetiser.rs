@@ -9,16 +9,17 @@ pub(super) const UNIT_MS: u32 = 10;
 
 /// Holds what does not fill a packet yet.
 #[derive(Debug, Clone)]
+#[repr(C)] // What every packet looks at comes first.
 pub(super) struct Packetiser {
     /// Bytes in a unit; 0 for formats that cannot be cut.
     unit: usize,
     /// Bytes in a packet.
     packet: usize,
-    pending: [u8; MAX_PACKET_PAYLOAD],
     pending_len: usize,
+    csrc_count: usize,
     /// Talkers of the ticks that are pending.
     csrcs: [u32; MAX_CSRCS],
-    csrc_count: usize,
+    pending: [u8; MAX_PACKET_PAYLOAD],
 }
 
 impl Packetiser {

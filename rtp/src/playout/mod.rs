@@ -175,22 +175,25 @@ pub enum Attention {
 
 /// A playout buffer for one stream of one source.
 #[derive(Debug)]
+#[repr(C)] // What every packet and every pull looks at comes first, what only losses need comes last.
 pub struct Playout {
-    config: PlayoutConfig,
-    layout: Layout,
-    /// Samples in a millisecond, and in one pull.
-    per_ms: usize,
-    frame: usize,
-    queue: Queue,
-    staging: Staging,
-    clock: PullClock,
-    line: MediaLine,
-    sequence: SequenceWindow,
-    delay: DelayEstimator,
-    concealer: Concealer,
-    noise: ComfortNoise,
-    skipped: Skipped,
+    /// Where play-out stands.
     phase: Phase,
+    /// Comfort noise governs the pause.
+    noisy: bool,
+    /// The last packet played was an event: where nothing follows, nothing is missing.
+    key_pressed: bool,
+    /// The next audio does not continue what was played last: cross-fade.
+    seam: bool,
+    /// The next decision must cut the delay.
+    overflowed: bool,
+    /// Pulls until the next splice is allowed, and pulls since the last packet.
+    rest: u8,
+    quiet_pulls: u16,
+    /// Sequence number of the last packet played or dropped at the front.
+    played_sequence: Option<u16>,
+    /// The sequence number that would confirm a new source.
+    confirming: Option<u16>,
     /// Media position after what is staged.
     next: i64,
     /// Audio before this position is never played (any more).
@@ -198,28 +201,27 @@ pub struct Playout {
     /// Position of the newest packet, and the step in which packets can shift against the pulls.
     newest: i64,
     step: i64,
-    /// Sequence number of the last packet played or dropped at the front.
-    played_sequence: Option<u16>,
-    /// Delay that the next talk-spurt starts with, if not the target.
-    start_delay: Option<i64>,
-    /// The sequence number that would confirm a new source.
-    confirming: Option<u16>,
-    /// Comfort noise governs the pause.
-    noisy: bool,
-    /// The last packet played was an event: where nothing follows, nothing is missing.
-    key_pressed: bool,
-    /// Samples that the codec has concealed in the present loss.
-    codec_concealed: usize,
-    /// The next audio does not continue what was played last: cross-fade.
-    seam: bool,
-    /// The next decision must cut the delay.
-    overflowed: bool,
     /// Samples of change of delay wished for: more than 0 to be removed, less to be inserted.
     wish: i64,
-    /// Pulls until the next splice is allowed, and pulls since the last packet.
-    rest: u8,
-    quiet_pulls: u16,
+    /// Samples that the codec has concealed in the present loss.
+    codec_concealed: usize,
+    /// Samples in a millisecond, and in one pull.
+    per_ms: usize,
+    frame: usize,
+    layout: Layout,
+    queue: Queue,
+    clock: PullClock,
+    line: MediaLine,
+    sequence: SequenceWindow,
+    staging: Staging,
+    delay: DelayEstimator,
+    concealer: Concealer,
     stats: PlayoutStats,
+    config: PlayoutConfig,
+    /// Delay that the next talk-spurt starts with, if not the target.
+    start_delay: Option<i64>,
+    skipped: Skipped,
+    noise: ComfortNoise,
 }
 
 /// Where play-out stands.

@@ -5,7 +5,7 @@ use unisono_rtp::codec::Codec;
 use super::phone::Hall;
 
 /// Intervals in which everybody's level is measured at least once.
-const MEASURED: usize = 64;
+const MEASURED: usize = 128;
 
 /// Two phones in a conference, of which the first talks.
 fn two(codec: Codec) -> Hall {

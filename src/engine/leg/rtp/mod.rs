@@ -31,35 +31,36 @@ use super::Taken;
 
 /// One participant's stream of packets.
 #[derive(Debug)]
+#[repr(C)] // What every packet and every tick looks at comes first, what is rare last: a thousand legs share the caches.
 pub(crate) struct RtpStream {
     /// The leg it belongs to, and where it counts.
     leg: LegId,
-    meter: Arc<LegMeter>,
-    pub(crate) encoder: Encoder,
-    /// What is sent is the conference's shared stream, whose encoder this leg's must continue when that changes.
-    pub(crate) shares_stream: bool,
     /// Intervals for which it has heard what all hear, from an encoder of its own.
     apart: u32,
-    media: MediaSpec,
-    /// Packets name the talkers.
-    names_talkers: bool,
-    decoder: Decoder,
-    playout: Playout,
-    reception: Reception,
-    latch: Latch,
-    dtmf: DtmfReceiver,
-    outbound: Outbound,
-    opus: OpusSender,
-    rtcp: rtcp::Session,
-    /// Where the peer's RTCP came from.
-    rtcp_source: Option<SocketAddr>,
-    collisions: CollisionDetector,
-    /// A new identity that it takes on with the next interval: another participant chose the same SSRC.
-    next_origin: Option<Origin>,
-    random: Random,
+    meter: Arc<LegMeter>,
     remote_ssrc: Option<u32>,
+    /// What is sent is the conference's shared stream, whose encoder this leg's must continue when that changes.
+    pub(crate) shares_stream: bool,
     /// Set between the two rounds of one interval: this leg is sent the shared stream.
     pub(crate) takes_shared: bool,
+    /// Packets name the talkers.
+    names_talkers: bool,
+    /// A new identity that it takes on with the next interval: another participant chose the same SSRC.
+    next_origin: Option<Origin>,
+    media: MediaSpec,
+    latch: Latch,
+    reception: Reception,
+    dtmf: DtmfReceiver,
+    playout: Playout,
+    decoder: Decoder,
+    pub(crate) encoder: Encoder,
+    opus: OpusSender,
+    rtcp: rtcp::Session,
+    outbound: Outbound,
+    random: Random,
+    collisions: CollisionDetector,
+    /// Where the peer's RTCP came from.
+    rtcp_source: Option<SocketAddr>,
 }
 
 impl RtpStream {
