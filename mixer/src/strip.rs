@@ -176,6 +176,23 @@ impl Strip {
         !self.muted && self.role != Role::ListenOnly
     }
 
+    /// Whether nothing of it is in the mix and nothing of it counts as talking, hang-over included: its level was below the gate
+    /// for long, or it may not speak.
+    ///
+    /// Frames of a resting leg without a sample beyond [`Strip::unheard_peak`], and all frames of one that may not speak,
+    /// need not be decoded: see [`crate::Intake::add_unheard`].
+    #[inline]
+    pub fn is_resting(&self) -> bool {
+        self.input.now == 0.0 && self.detector.is_resting()
+    }
+
+    /// The greatest magnitude of samples that neither opens the gate nor counts as talking, with the present input gain. 0
+    /// without a gate.
+    #[inline]
+    pub fn unheard_peak(&self) -> u16 {
+        (self.detector.unheard_amplitude() / self.input.target) as u16
+    }
+
     /// Whether it may hear the conference: neither deaf nor talking only.
     pub fn may_hear(&self) -> bool {
         !self.deaf && self.role != Role::TalkOnly

@@ -30,10 +30,16 @@ pub(crate) struct Detector {
     start: u16,
     gate_threshold: f32,
     talk_threshold: f32,
+    /// Amplitude a little below that of the lower threshold.
+    unheard: f32,
 }
 
 impl Detector {
     pub(crate) fn new(settings: &StripSettings) -> Self {
+        let gate_threshold = settings
+            .gate_dbov
+            .map_or(f32::MIN_POSITIVE, level::to_mean_square);
+        let talk_threshold = level::to_mean_square(settings.talk_dbov);
         let frames = |ms: u32| u16::try_from(ms.div_ceil(20)).unwrap_or(u16::MAX);
         Self {
             level: 0.0,
@@ -45,10 +51,9 @@ impl Detector {
             may_talk: settings.counts_as_talker,
             hang_over: frames(settings.hang_over_ms),
             start: frames(settings.talk_start_ms).max(1),
-            gate_threshold: settings
-                .gate_dbov
-                .map_or(f32::MIN_POSITIVE, level::to_mean_square),
-            talk_threshold: level::to_mean_square(settings.talk_dbov),
+            gate_threshold,
+            talk_threshold,
+            unheard: 0.99 * gate_threshold.min(talk_threshold).sqrt(),
         }
     }
 
@@ -98,6 +103,18 @@ impl Detector {
 
     pub(crate) fn is_talking(&self) -> bool {
         self.talking
+    }
+
+    /// No frame within this amplitude reaches a threshold.
+    #[inline]
+    pub(crate) fn unheard_amplitude(&self) -> f32 {
+        self.unheard
+    }
+
+    /// Whether neither gate nor talking is open or held open.
+    #[inline]
+    pub(crate) fn is_resting(&self) -> bool {
+        self.gate_hang == 0 && self.talk_hang == 0 && self.run == 0 && !self.talking
     }
 
     pub(crate) fn level_dbov(&self) -> f32 {

@@ -629,3 +629,72 @@ fn noise(rate: SampleRate, seed: u64, peak: i16) -> Vec<i16> {
         })
         .collect()
 }
+
+#[test]
+fn who_is_not_listened_to_keeps_its_level_and_is_not_heard() {
+    let settings = StripSettings::default();
+    let (mut desk, mut room) = (Desk::new(), Room::new(Hz8000));
+    let (mut quiet, mut listener) = (Strip::new(Hz8000, settings), Strip::new(Hz8000, settings));
+    for tick in 0..50 {
+        let mut intake = desk.begin(&mut room);
+        if tick == 0 {
+            intake.add(&mut quiet, &[30; 160]);
+        } else {
+            assert!(quiet.is_resting());
+            assert_eq!(intake.add_unheard(&mut quiet), None);
+        }
+        intake.add_silence(&mut listener);
+        let mut mix = intake.finish();
+        assert_eq!(mix.hear(&mut quiet, None), Hearing::Nothing);
+        assert_eq!(mix.hear(&mut listener, None), Hearing::Nothing);
+        assert!((-61.0..-60.0).contains(&quiet.level_dbov()));
+    }
+}
+
+#[test]
+fn a_talker_who_is_not_listened_to_stops_as_in_silence() {
+    let (mut desk, mut room) = (Desk::new(), Room::new(Hz8000));
+    let mut strips = [(); 2].map(|()| Strip::new(Hz8000, StripSettings::default()));
+    for tick in 0..100 {
+        let mut intake = desk.begin(&mut room);
+        let [a, b] = &mut strips;
+        let changes = if tick < 20 {
+            [intake.add(a, &[9_000; 160]), intake.add(b, &[9_000; 160])]
+        } else {
+            [intake.add_silence(a), intake.add_unheard(b)]
+        };
+        assert_eq!(changes[0], changes[1], "tick {tick}");
+        intake.finish();
+    }
+    assert!(
+        strips
+            .iter()
+            .all(|strip| !strip.is_talking() && strip.is_resting())
+    );
+}
+
+proptest! {
+    #[test]
+    fn nothing_within_the_unheard_peak_is_mixed_or_talking(
+        gate in -90.0_f32..-3.0,
+        talk in -90.0_f32..-3.0,
+        gain in -20.0_f32..20.0,
+    ) {
+        let settings = StripSettings {
+            gate_dbov: Some(gate),
+            talk_dbov: talk,
+            input_gain_db: gain,
+            ..OPEN
+        };
+        let (mut desk, mut room) = (Desk::new(), Room::new(Hz8000));
+        let mut strip = Strip::new(Hz8000, settings);
+        let peak = strip.unheard_peak().min(32_767) as i16;
+        for _ in 0..5 {
+            let mut intake = desk.begin(&mut room);
+            intake.add(&mut strip, &[peak; 160]);
+            let mix = intake.finish();
+            prop_assert!(!mix.has(&strip));
+            prop_assert!(strip.is_resting());
+        }
+    }
+}

@@ -110,15 +110,16 @@ pub struct LatchCounters {
 
 /// The source lock of one leg's RTP port.
 #[derive(Debug, Clone)]
+#[repr(C)] // What every packet looks at comes first.
 pub struct Latch {
-    policy: Policy,
+    locked: Option<Lock>,
     expected: Option<SocketAddr>,
     opened_ns: u64,
     /// Silence of a source locked before the window, after which a learnt address may succeed it, ns.
     succession_ns: u64,
-    locked: Option<Lock>,
-    candidates: [Option<Candidate>; CANDIDATES],
+    policy: Policy,
     counters: LatchCounters,
+    candidates: [Option<Candidate>; CANDIDATES],
 }
 
 #[derive(Debug, Clone, Copy)]

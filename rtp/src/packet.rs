@@ -2,13 +2,19 @@
 //!
 //! Guarantees: no function here allocates, and none panics, whatever the bytes.
 
-use rtp_rs::{RtpPacketBuilder, RtpReader, RtpReaderError, Seq};
+use rtp_rs::{RtpReader, RtpReaderError};
 
 /// Most contributing sources that a header can name (RFC 3550 section 5.1: the count has four bits).
 pub const MAX_CSRCS: usize = 15;
 
 /// Longest header that [`Header::write`] produces, bytes.
 pub const MAX_HEADER: usize = 12 + 4 * MAX_CSRCS;
+
+/// Length of the header without contributing sources.
+const FIXED_HEADER: usize = 12;
+
+/// First octet of a header of version 2 without padding, extension and contributing sources.
+const PLAIN: u8 = 0x80;
 
 /// What a datagram that arrived on a media port carries, judged by its first two bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +64,31 @@ pub struct RtpPacket<'a> {
 
 impl<'a> RtpPacket<'a> {
     /// Reads a datagram that [`Kind::of`] called RTP. Errors mean: count it and drop it.
+    #[inline]
     pub fn parse(datagram: &'a [u8]) -> Result<Self, PacketError> {
+        match datagram.split_first_chunk::<FIXED_HEADER>() {
+            Some((header, payload)) if header[0] == PLAIN => Ok(Self::plain(header, payload)),
+            _ => Self::parse_any(datagram),
+        }
+    }
+
+    /// A packet of the usual kind: no padding, no extension, no contributing sources.
+    #[inline]
+    fn plain(header: &[u8; FIXED_HEADER], payload: &'a [u8]) -> Self {
+        let [_, second, s0, s1, t0, t1, t2, t3, i0, i1, i2, i3] = *header;
+        Self {
+            ssrc: u32::from_be_bytes([i0, i1, i2, i3]),
+            sequence: u16::from_be_bytes([s0, s1]),
+            timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
+            payload_type: second & 0x7f,
+            marker: second & 0x80 != 0,
+            payload,
+            extension: None,
+            csrcs: &[],
+        }
+    }
+
+    fn parse_any(datagram: &'a [u8]) -> Result<Self, PacketError> {
         let reader = RtpReader::new(datagram)?;
         let csrcs_end = RtpReader::MIN_HEADER_LEN + 4 * usize::from(reader.csrc_count());
         Ok(Self {
@@ -114,18 +144,25 @@ impl Header {
     /// assert_eq!(packet.payload.len(), 160);
     /// # Ok::<(), unisono_rtp::packet::PacketError>(())
     /// ```
+    #[inline]
     pub fn write(&self, out: &mut [u8], csrcs: &[u32]) -> usize {
-        // The builder would panic on a sixteenth source, hence the cut.
         let csrcs = &csrcs[..csrcs.len().min(MAX_CSRCS)];
-        RtpPacketBuilder::new()
-            .payload_type(self.payload_type & 0x7f)
-            .marked(self.marker)
-            .sequence(Seq::from(self.sequence))
-            .timestamp(self.timestamp)
-            .ssrc(self.ssrc)
-            .set_csrc(csrcs)
-            .build_into(out)
-            .unwrap_or(0)
+        let length = FIXED_HEADER + 4 * csrcs.len();
+        let Some((fixed, sources)) = out
+            .get_mut(..length)
+            .and_then(<[u8]>::split_first_chunk_mut::<FIXED_HEADER>)
+        else {
+            return 0;
+        };
+        fixed[0] = PLAIN | csrcs.len() as u8;
+        fixed[1] = u8::from(self.marker) << 7 | self.payload_type & 0x7f;
+        fixed[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+        fixed[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        fixed[8..].copy_from_slice(&self.ssrc.to_be_bytes());
+        for (source, csrc) in sources.as_chunks_mut::<4>().0.iter_mut().zip(csrcs) {
+            *source = csrc.to_be_bytes();
+        }
+        length
     }
 }
 
@@ -159,6 +196,8 @@ impl From<RtpReaderError> for PacketError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use rtp_rs::{RtpPacketBuilder, Seq};
 
     #[test]
     fn rtcp_is_told_from_rtp_on_one_port() {
@@ -200,6 +239,45 @@ mod tests {
         let mut padded = [0; 12 + 2];
         padded[0] = 0xa0;
         assert_eq!(RtpPacket::parse(&padded), Err(PacketError::Padding));
+    }
+
+    proptest! {
+        #[test]
+        fn the_usual_packets_are_read_as_all_others_are(
+            datagram in prop::collection::vec(any::<u8>(), 0..200),
+            plain in any::<bool>(),
+        ) {
+            let mut datagram = datagram;
+            if plain && let Some(first) = datagram.first_mut() {
+                *first = PLAIN;
+            }
+            prop_assert_eq!(RtpPacket::parse(&datagram), RtpPacket::parse_any(&datagram));
+        }
+
+        #[test]
+        fn headers_are_written_as_the_library_writes_them(
+            payload_type in any::<u8>(),
+            marker in any::<bool>(),
+            sequence in any::<u16>(),
+            timestamp in any::<u32>(),
+            ssrc in any::<u32>(),
+            csrcs in prop::collection::vec(any::<u32>(), 0..=MAX_CSRCS),
+        ) {
+            let header = Header { payload_type, marker, sequence, timestamp, ssrc };
+            let mut ours = [0; MAX_HEADER];
+            let length = header.write(&mut ours, &csrcs);
+            let mut theirs = [0; MAX_HEADER];
+            let expected = RtpPacketBuilder::new()
+                .payload_type(payload_type & 0x7f)
+                .marked(marker)
+                .sequence(Seq::from(sequence))
+                .timestamp(timestamp)
+                .ssrc(ssrc)
+                .set_csrc(&csrcs)
+                .build_into(&mut theirs)
+                .unwrap();
+            prop_assert_eq!(&ours[..length], &theirs[..expected]);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use unisono_rtp::packet::MAX_CSRCS;
 
 use super::Outlet;
 use super::event::Event;
-use super::leg::Transport;
+use super::leg::{Taken, Transport};
 use super::meter::{WorkerMeter, bump};
 use super::phase::Due;
 use super::plane::{MediaPlane, PhaseWork, TickTime};
@@ -14,6 +14,9 @@ use super::room::{ANNOUNCEMENT_RATE, Room};
 
 /// Figures of a leg are published every so many ticks: about three times a second.
 const PUBLISH_EVERY: u64 = 16;
+
+/// Who is not decoded is, once in so many ticks, for its level: every 2.6 seconds, just before that is published.
+const MEASURE_EVERY: u64 = 8 * PUBLISH_EVERY;
 
 /// The interval, ns.
 const INTERVAL_NS: u64 = 20_000_000;
@@ -78,11 +81,14 @@ impl MediaPlane {
                 continue;
             };
             let length = leg.rate().frame_len();
-            let change = if leg.take_frame(time.now_ns, &mut frame[..length], outlet) {
-                audible.push(member);
-                intake.add(&mut leg.strip, &frame[..length])
-            } else {
-                intake.add_silence(&mut leg.strip)
+            let measure = (interval + u64::from(member)).is_multiple_of(MEASURE_EVERY);
+            let change = match leg.take_frame(time.now_ns, measure, &mut frame[..length], outlet) {
+                Taken::Audio => {
+                    audible.push(member);
+                    intake.add(&mut leg.strip, &frame[..length])
+                }
+                Taken::Silence => intake.add_silence(&mut leg.strip),
+                Taken::Unheard => intake.add_unheard(&mut leg.strip),
             };
             match change {
                 Some(TalkChange::Started) => outlet.event(Event::TalkStarted(leg.id)),
@@ -198,7 +204,7 @@ impl MediaPlane {
                 continue;
             };
             let length = leg.rate().frame_len();
-            leg.take_frame(time.now_ns, &mut frame[..length], outlet);
+            let _ = leg.take_frame(time.now_ns, false, &mut frame[..length], outlet);
             if !leg.take_prompt(&mut prompt[..length], outlet) {
                 prompt[..length].fill(0);
             }

@@ -39,6 +39,39 @@ pub(super) fn is_silent_alaw(payload: &[u8]) -> bool {
     every(payload, |code| code & 0x7e == 0x54)
 }
 
+/// Whether no µ-law sample's magnitude is beyond `peak`.
+pub(super) fn is_within_ulaw(payload: &[u8], peak: u16) -> bool {
+    // All bits are inverted: without its sign a code counts down from 0x7f.
+    let magnitude = |step: u8| ULAW[usize::from(!step)].unsigned_abs();
+    match last_step(compress_ulaw(clamped(peak)) ^ 0x7f, peak, magnitude) {
+        Some(last) => every(payload, |code| (code ^ 0x7f) & 0x7f <= last),
+        None => false,
+    }
+}
+
+/// Whether no A-law sample's magnitude is beyond `peak`.
+pub(super) fn is_within_alaw(payload: &[u8], peak: u16) -> bool {
+    let magnitude = |step: u8| ALAW[usize::from(step ^ 0x55)].unsigned_abs();
+    match last_step(compress_alaw(clamped(peak)) ^ 0x55, peak, magnitude) {
+        Some(last) => every(payload, |code| (code ^ 0x55) & 0x7f <= last),
+        None => false,
+    }
+}
+
+fn clamped(peak: u16) -> i16 {
+    i16::try_from(peak).unwrap_or(i16::MAX)
+}
+
+/// The greatest chord and step whose magnitude is at most `peak`, given the nearest one.
+fn last_step(nearest: u8, peak: u16, magnitude: impl Fn(u8) -> u16) -> Option<u8> {
+    let nearest = nearest & 0x7f;
+    if magnitude(nearest) <= peak {
+        Some(nearest)
+    } else {
+        nearest.checked_sub(1)
+    }
+}
+
 static ULAW: [i16; 256] = {
     let mut table = [0; 256];
     let mut code = 0;
@@ -130,4 +163,37 @@ fn every(payload: &[u8], quiet: impl Fn(u8) -> bool) -> bool {
     payload
         .chunks(32)
         .all(|block| block.iter().fold(true, |all, &code| all & quiet(code)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_within_a_peak_as_its_sample_is() {
+        for code in 0..=255_u8 {
+            for peak in (0..=33_000).step_by(7).chain([u16::MAX]) {
+                let sample = |table: &[i16; 256]| table[usize::from(code)].unsigned_abs();
+                assert_eq!(
+                    is_within_ulaw(&[code], peak),
+                    sample(&ULAW) <= peak,
+                    "µ-law {code:#x} within {peak}"
+                );
+                assert_eq!(
+                    is_within_alaw(&[code], peak),
+                    sample(&ALAW) <= peak,
+                    "A-law {code:#x} within {peak}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn one_loud_sample_is_enough() {
+        let mut payload = [0xff; 160];
+        assert!(is_within_ulaw(&payload, 0));
+        payload[159] = compress_ulaw(300);
+        assert!(!is_within_ulaw(&payload, 100));
+        assert!(is_within_ulaw(&payload, 400));
+    }
 }

@@ -188,6 +188,15 @@ impl Decoder {
         self.codec
     }
 
+    /// Bytes held on the heap.
+    pub fn memory(&self) -> usize {
+        match &self.state {
+            DecoderState::None => 0,
+            DecoderState::G722(decoder) => size_of_val(&**decoder),
+            DecoderState::Opus(decoder) => decoder.memory(),
+        }
+    }
+
     /// Duration of a payload, in samples at [`Codec::sample_rate`], never 0; `None` if malformed. No state is
     /// changed. Opus is at most [`opus_pack::MAX_SAMPLES`], the others as long as the payload.
     pub fn samples_in(&self, payload: &[u8]) -> Option<usize> {
@@ -213,6 +222,22 @@ impl Decoder {
             Codec::L16 { .. } => l16::is_silent(payload),
             Codec::Opus => payload.len() <= 2,
         }
+    }
+
+    /// Cheap test, before decoding, that no sample's magnitude is beyond `peak`: by G.711's codes, which are ordered by
+    /// magnitude. False for all other formats.
+    pub fn is_within(&self, payload: &[u8], peak: u16) -> bool {
+        match self.codec {
+            Codec::Pcmu => g711::is_within_ulaw(payload, peak),
+            Codec::Pcma => g711::is_within_alaw(payload, peak),
+            _ => false,
+        }
+    }
+
+    /// Whether the payload itself says that there is no speech in it, told before decoding: the encoder's own judgement, which
+    /// Opus packets of its voice modes carry. It is no statement of level. False for all other formats.
+    pub fn is_inactive(&self, payload: &[u8]) -> bool {
+        self.codec == Codec::Opus && opus_pack::is_inactive(payload)
     }
 
     /// Decodes one payload; returns the number of samples written, at [`Codec::sample_rate`]: that of
@@ -301,6 +326,15 @@ impl Encoder {
     /// The payload format.
     pub fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// Bytes held on the heap.
+    pub fn memory(&self) -> usize {
+        match &self.state {
+            EncoderState::None => 0,
+            EncoderState::G722(encoder) => size_of_val(&**encoder),
+            EncoderState::Opus(encoder) => encoder.memory(),
+        }
     }
 
     /// Encodes a frame at [`Codec::sample_rate`]; returns the payload's length in octets. [`MAX_PAYLOAD`] octets of

@@ -107,6 +107,10 @@ impl Encoder {
         debug_assert_eq!(result, sys::OPUS_OK);
     }
 
+    pub(super) fn memory(&self) -> usize {
+        self.state.memory()
+    }
+
     fn set(&mut self, request: i32, value: i32) {
         // SAFETY: the state was initialised, and every request passed here has one integer argument.
         let result = unsafe { sys::opus_encoder_ctl(self.as_ptr(), request, value) };
@@ -175,6 +179,10 @@ impl Decoder {
         debug_assert_eq!(result, sys::OPUS_OK);
     }
 
+    pub(super) fn memory(&self) -> usize {
+        self.state.memory()
+    }
+
     fn run(&mut self, packet: Option<&[u8]>, out: &mut [i16], redundancy: bool) -> Option<usize> {
         let (data, length) =
             packet.map_or((ptr::null(), 0), |packet| (packet.as_ptr(), packet.len()));
@@ -224,6 +232,10 @@ impl State {
         Self {
             blocks: Box::new_uninit_slice(octets.div_ceil(size_of::<Block>())),
         }
+    }
+
+    fn memory(&self) -> usize {
+        size_of_val(&*self.blocks)
     }
 
     fn copy_from(&mut self, other: &Self) {

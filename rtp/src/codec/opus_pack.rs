@@ -113,6 +113,28 @@ pub(super) fn redundancy_in(packet: &[u8]) -> Option<usize> {
     (middle || side).then(|| packet.frame_samples())
 }
 
+/// Whether the encoder found no speech in the packet: every activity bit of its SILK layer is 0. False where it has no
+/// such layer, or is no packet.
+pub(super) fn is_inactive(packet: &[u8]) -> bool {
+    let Some(packet) = Packet::parse(packet) else {
+        return false;
+    };
+    if packet.toc >> 3 >= 16 {
+        return false;
+    }
+    let parts = (packet.frame_samples() / 960).max(1);
+    let channels = 1 + u32::from(packet.toc & STEREO != 0);
+    // A channel's activity bits come first, then its redundancy bit; then the other channel's.
+    let activity = (0..channels).fold(0, |mask, _| {
+        mask << (parts + 1) | (u16::MAX >> (16 - parts)) << 1
+    });
+    let bits = (parts as u32 + 1) * channels;
+    let mask = (activity << (8 - bits)) as u8;
+    packet
+        .frames()
+        .all(|frame| frame.first().is_none_or(|flags| flags & mask == 0))
+}
+
 const STEREO: u8 = 0x04;
 const VARIABLE: u8 = 0x80;
 const PADDED: u8 = 0x40;

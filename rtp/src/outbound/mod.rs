@@ -91,11 +91,14 @@ impl Default for PacketBuf {
 
 /// The sending half of one leg.
 #[derive(Debug, Clone)]
+#[repr(C)] // What every packet looks at comes first.
 pub struct Outbound {
-    format: Format,
     source: Source,
+    format: Format,
     /// Timestamp of the next sample to be pushed.
     timestamp: u32,
+    /// Units of the RTP clock in a tick.
+    tick_units: u32,
     packetiser: Packetiser,
 }
 
@@ -111,6 +114,7 @@ impl Outbound {
                 totals: SentTotals::default(),
             },
             timestamp: origin.timestamp,
+            tick_units: units_in(format, TICK_MS),
             packetiser: Packetiser::new(format),
         }
     }
@@ -130,6 +134,13 @@ impl Outbound {
         buf: &mut PacketBuf,
         mut send: impl FnMut(&[u8]),
     ) {
+        if self.packetiser.passes(payload.len()) {
+            let at = self.timestamp;
+            self.timestamp = at.wrapping_add(self.tick_units);
+            self.source
+                .emit(self.format.payload_type, at, payload, csrcs, buf, &mut send);
+            return;
+        }
         let Some(unit) = self.packetiser.unit() else {
             return self.push_packed(payload, TICK_MS, csrcs, buf, send);
         };
@@ -208,6 +219,7 @@ impl Outbound {
     /// well ([`restart`](Self::restart)): receivers cannot tell units of one clock from those of another (RFC 7160).
     pub fn set_format(&mut self, format: Format) {
         self.format = format;
+        self.tick_units = units_in(format, TICK_MS);
         self.packetiser = Packetiser::new(format);
         self.source.marker = true;
     }
@@ -267,8 +279,12 @@ impl Outbound {
 
     /// Milliseconds in units of the RTP clock, exact for the rates and durations there are.
     fn units_of(&self, ms: u32) -> u32 {
-        (u64::from(self.format.codec.clock_rate()) * u64::from(ms) / 1000) as u32
+        units_in(self.format, ms)
     }
+}
+
+fn units_in(format: Format, ms: u32) -> u32 {
+    (u64::from(format.codec.clock_rate()) * u64::from(ms) / 1000) as u32
 }
 
 /// What the packets of all payload types have in common.

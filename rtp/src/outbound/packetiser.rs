@@ -1,6 +1,6 @@
 //! Cuts the byte stream of a sample-based format into packets of the agreed duration.
 
-use super::{Format, MAX_PACKET_PAYLOAD};
+use super::{Format, MAX_PACKET_PAYLOAD, TICK_MS};
 use crate::codec::Codec;
 use crate::packet::MAX_CSRCS;
 
@@ -9,16 +9,17 @@ pub(super) const UNIT_MS: u32 = 10;
 
 /// Holds what does not fill a packet yet.
 #[derive(Debug, Clone)]
+#[repr(C)] // What every packet looks at comes first.
 pub(super) struct Packetiser {
     /// Bytes in a unit; 0 for formats that cannot be cut.
     unit: usize,
     /// Bytes in a packet.
     packet: usize,
-    pending: [u8; MAX_PACKET_PAYLOAD],
     pending_len: usize,
+    csrc_count: usize,
     /// Talkers of the ticks that are pending.
     csrcs: [u32; MAX_CSRCS],
-    csrc_count: usize,
+    pending: [u8; MAX_PACKET_PAYLOAD],
 }
 
 impl Packetiser {
@@ -65,6 +66,15 @@ impl Packetiser {
                 self.flush(&mut emit);
             }
         }
+    }
+
+    /// Whether a tick's payload of this length is one packet as it is: the usual case of a ptime of 20 ms.
+    #[inline]
+    pub(super) fn passes(&self, length: usize) -> bool {
+        self.pending_len == 0
+            && length == self.packet
+            && self.packet == self.unit * (TICK_MS / UNIT_MS) as usize
+            && self.unit > 0
     }
 
     /// Gives what is pending to `emit`.

@@ -28,6 +28,7 @@ const PEAK_APART_MS: i64 = 200;
 const PEAK_ABOVE_MS: i64 = 20;
 
 #[derive(Debug)]
+#[repr(C)] // What every packet looks at comes first.
 pub(super) struct DelayEstimator {
     /// Samples in a millisecond.
     per_ms: i64,
@@ -35,7 +36,6 @@ pub(super) struct DelayEstimator {
     most: i64,
     bucket: i64,
     per_bucket: f32,
-    weights: [f32; BUCKETS],
     total: f32,
     weight: f32,
     until_look: u8,
@@ -48,6 +48,7 @@ pub(super) struct DelayEstimator {
     latest_transit: i64,
     peaks: [Peak; PEAKS],
     peak_seen: i64,
+    weights: [f32; BUCKETS],
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -29,6 +29,7 @@ mod pitch;
 mod pull;
 mod queue;
 mod sequence;
+mod skipped;
 mod staging;
 mod stats;
 mod stretch;
@@ -43,6 +44,7 @@ use line::{MediaLine, PullClock};
 use noise::ComfortNoise;
 use queue::{Entry, Queue};
 use sequence::{SequenceWindow, Step};
+use skipped::Skipped;
 use staging::Staging;
 
 /// Shortest packets that the number of descriptors allows for, ms.
@@ -149,27 +151,49 @@ pub enum Pulled {
     ComfortNoise,
     /// Silence; `out` was not written. The packet is known to be silent and was not decoded, or the source pauses.
     Silence,
+    /// There are packets, but they were not decoded, as [`Attention`] asked; `out` was not written.
+    Unheard,
     /// No stream, or none for more than a second; `out` was not written.
     Idle,
 }
 
+/// Who listens to what [`Playout::pull_with`] gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attention {
+    /// Everything is decoded.
+    Full,
+    /// Packets of which it can be told that nobody would hear them are not decoded: their encoder found no speech
+    /// ([`Decoder::is_inactive`](crate::codec::Decoder::is_inactive)), or no sample is beyond `peak`
+    /// ([`Decoder::is_within`](crate::codec::Decoder::is_within)).
+    Above {
+        /// Largest magnitude that is not listened to.
+        peak: u16,
+    },
+    /// Nothing is decoded: nobody hears it.
+    None,
+}
+
 /// A playout buffer for one stream of one source.
 #[derive(Debug)]
+#[repr(C)] // What every packet and every pull looks at comes first, what only losses need comes last.
 pub struct Playout {
-    config: PlayoutConfig,
-    layout: Layout,
-    /// Samples in a millisecond, and in one pull.
-    per_ms: usize,
-    frame: usize,
-    queue: Queue,
-    staging: Staging,
-    clock: PullClock,
-    line: MediaLine,
-    sequence: SequenceWindow,
-    delay: DelayEstimator,
-    concealer: Concealer,
-    noise: ComfortNoise,
+    /// Where play-out stands.
     phase: Phase,
+    /// Comfort noise governs the pause.
+    noisy: bool,
+    /// The last packet played was an event: where nothing follows, nothing is missing.
+    key_pressed: bool,
+    /// The next audio does not continue what was played last: cross-fade.
+    seam: bool,
+    /// The next decision must cut the delay.
+    overflowed: bool,
+    /// Pulls until the next splice is allowed, and pulls since the last packet.
+    rest: u8,
+    quiet_pulls: u16,
+    /// Sequence number of the last packet played or dropped at the front.
+    played_sequence: Option<u16>,
+    /// The sequence number that would confirm a new source.
+    confirming: Option<u16>,
     /// Media position after what is staged.
     next: i64,
     /// Audio before this position is never played (any more).
@@ -177,28 +201,27 @@ pub struct Playout {
     /// Position of the newest packet, and the step in which packets can shift against the pulls.
     newest: i64,
     step: i64,
-    /// Sequence number of the last packet played or dropped at the front.
-    played_sequence: Option<u16>,
-    /// Delay that the next talk-spurt starts with, if not the target.
-    start_delay: Option<i64>,
-    /// The sequence number that would confirm a new source.
-    confirming: Option<u16>,
-    /// Comfort noise governs the pause.
-    noisy: bool,
-    /// The last packet played was an event: where nothing follows, nothing is missing.
-    key_pressed: bool,
-    /// Samples that the codec has concealed in the present loss.
-    codec_concealed: usize,
-    /// The next audio does not continue what was played last: cross-fade.
-    seam: bool,
-    /// The next decision must cut the delay.
-    overflowed: bool,
     /// Samples of change of delay wished for: more than 0 to be removed, less to be inserted.
     wish: i64,
-    /// Pulls until the next splice is allowed, and pulls since the last packet.
-    rest: u8,
-    quiet_pulls: u16,
+    /// Samples that the codec has concealed in the present loss.
+    codec_concealed: usize,
+    /// Samples in a millisecond, and in one pull.
+    per_ms: usize,
+    frame: usize,
+    layout: Layout,
+    queue: Queue,
+    clock: PullClock,
+    line: MediaLine,
+    sequence: SequenceWindow,
+    staging: Staging,
+    delay: DelayEstimator,
+    concealer: Concealer,
     stats: PlayoutStats,
+    config: PlayoutConfig,
+    /// Delay that the next talk-spurt starts with, if not the target.
+    start_delay: Option<i64>,
+    skipped: Skipped,
+    noise: ComfortNoise,
 }
 
 /// Where play-out stands.
@@ -236,6 +259,7 @@ impl Playout {
             delay: shape.estimator(&config),
             concealer: Concealer::new(per_ms),
             noise: ComfortNoise::new(per_ms),
+            skipped: Skipped::new(config.codec),
             phase: Phase::Idle,
             next: 0,
             floor: LONG_AGO,
@@ -264,7 +288,7 @@ impl Playout {
 
     /// Bytes held, on the heap and in the struct itself.
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.queue.heap() + self.staging.heap()
+        size_of::<Self>() + self.queue.heap() + self.staging.heap() + self.skipped.heap()
     }
 
     /// Takes a packet in.
@@ -404,6 +428,7 @@ impl Playout {
     pub fn reset(&mut self) {
         self.queue.clear();
         self.staging.clear();
+        self.skipped.forget();
         self.sequence = SequenceWindow::default();
         self.delay = Shape::of(&self.config).estimator(&self.config);
         self.concealer.stop();
@@ -432,6 +457,7 @@ impl Playout {
         let same = codec == self.config.codec;
         if !same
             && (shape.bytes > self.queue.capacity()
+                || !self.skipped.serves(codec)
                 || !self.staging.fits(shape.history, shape.room))
         {
             return false;

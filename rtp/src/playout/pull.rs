@@ -2,7 +2,7 @@
 
 use super::layout::Layout;
 use super::queue::Entry;
-use super::{PacketKind, Phase, Playout, Pulled, stretch};
+use super::{Attention, PacketKind, Phase, Playout, Pulled, stretch};
 use crate::codec::Decoder;
 
 /// Delay above the target that is worth a splice, and what is left of it afterwards; below the target, what is not
@@ -34,6 +34,18 @@ impl Playout {
     /// `now_ns` is the pull's time on the clock of [`Packet::arrival_ns`](super::Packet::arrival_ns): the tick's
     /// deadline, or when it woke up. Several pulls may be made at once to catch up.
     pub fn pull(&mut self, decoder: &mut Decoder, now_ns: u64, out: &mut [i16]) -> Pulled {
+        self.pull_with(decoder, now_ns, out, Attention::Full)
+    }
+
+    /// The same, sparing the decoder what nobody listens to. Time goes on as ever; what is heard again afterwards begins
+    /// with a decoder that was shown the packet before it.
+    pub fn pull_with(
+        &mut self,
+        decoder: &mut Decoder,
+        now_ns: u64,
+        out: &mut [i16],
+        attention: Attention,
+    ) -> Pulled {
         self.clock.tick(now_ns);
         if self.phase == Phase::Idle {
             return Pulled::Idle;
@@ -49,9 +61,12 @@ impl Playout {
         if self.phase == Phase::Playing {
             self.correct();
         }
-        let mut heard = Heard::default();
+        let mut heard = Heard::by(attention);
         if self.phase == Phase::Playing {
             self.decide();
+            if let Some(silence) = self.pass_silence(decoder, attention) {
+                return silence;
+            }
             self.play(decoder, &mut heard);
         }
         let missing = self.frame.saturating_sub(self.staging.staged());
@@ -199,6 +214,41 @@ impl Playout {
         }
     }
 
+    /// The shortest way, which most legs of a conference go: silence follows silence, and the next packet is one whole frame
+    /// of it. `None`, and nothing changed, where any of that is not so.
+    fn pass_silence(&mut self, decoder: &Decoder, attention: Attention) -> Option<Pulled> {
+        let front = *self.queue.front()?;
+        if front.position != self.next
+            || usize::from(front.samples) != self.frame
+            || front.kind != PacketKind::Voice
+            || self.wish != 0
+            || self.seam
+            || self.is_concealing()
+            || self.staging.staged() > 0
+            || !self.staging.is_zero()
+        {
+            return None;
+        }
+        let payload = self.queue.payload(&front);
+        let spared = is_spared(attention, decoder, payload);
+        if spared {
+            self.skipped.keep(payload);
+        } else if !decoder.is_silent(payload) {
+            return None;
+        }
+        self.note_played(&front);
+        self.key_pressed = false;
+        self.next += self.frame as i64;
+        self.floor = self.floor.max(self.next);
+        self.stats.silent_samples += self.frame as u64;
+        self.queue.pop();
+        Some(if spared {
+            Pulled::Unheard
+        } else {
+            Pulled::Silence
+        })
+    }
+
     /// Stages a frame, and stretches it if that is wished for.
     fn play(&mut self, decoder: &mut Decoder, heard: &mut Heard) {
         self.fill(decoder, self.frame, true, heard);
@@ -312,7 +362,13 @@ impl Playout {
                 0..self.queue.payload(front).len(),
             ),
         };
-        let silent = decoder.is_silent(&self.queue.payload(front)[bytes.clone()]);
+        let payload = &self.queue.payload(front)[bytes.clone()];
+        let spared = is_spared(heard.attention, decoder, payload);
+        if spared {
+            self.skipped.keep(payload);
+            heard.spared = true;
+        }
+        let silent = spared || decoder.is_silent(payload);
         if self.codec_concealed > 0 {
             // The decoder itself makes the transition.
             self.codec_concealed = 0;
@@ -328,6 +384,9 @@ impl Playout {
                 spare.fill(0);
                 spare.len()
             } else {
+                if self.skipped.is_behind() {
+                    self.skipped.catch_up(decoder, spare);
+                }
                 decoder
                     .decode(payload, spare)
                     .map_or(0, |decoded| decoded.min(spare.len()))
@@ -427,7 +486,8 @@ impl Playout {
         }
         let audible = !self.staging.is_zero();
         let mut made = 0;
-        if self.layout == Layout::Whole && !self.concealer.is_running() {
+        let knows_the_past = self.layout == Layout::Whole && !self.skipped.is_behind();
+        if knows_the_past && !self.concealer.is_running() {
             let rounded = count.next_multiple_of(self.per_ms * 5 / 2);
             let spare = self.staging.spare(rounded);
             if spare.len() == rounded && decoder.conceal(spare) {
@@ -484,7 +544,11 @@ impl Playout {
     fn hand_out(&mut self, out: &mut [i16], heard: &Heard) -> Pulled {
         if self.staging.staged_is_zero() {
             self.staging.advance(self.frame);
-            return Pulled::Silence;
+            return if heard.spared {
+                Pulled::Unheard
+            } else {
+                Pulled::Silence
+            };
         }
         let count = out.len().min(self.frame);
         self.staging.take(&mut out[..count]);
@@ -560,12 +624,38 @@ impl Playout {
     }
 }
 
-/// What a frame contains.
-#[derive(Debug, Default)]
+/// Whether a payload is not decoded, as it is not listened to.
+fn is_spared(attention: Attention, decoder: &Decoder, payload: &[u8]) -> bool {
+    match attention {
+        Attention::Full => false,
+        Attention::Above { peak } => {
+            decoder.is_within(payload, peak) || decoder.is_inactive(payload)
+        }
+        Attention::None => true,
+    }
+}
+
+/// What a frame contains, and who listens to it.
+#[derive(Debug)]
 struct Heard {
+    attention: Attention,
     voice: bool,
     concealed: bool,
     noise: bool,
+    /// Something was not decoded.
+    spared: bool,
+}
+
+impl Heard {
+    fn by(attention: Attention) -> Self {
+        Self {
+            attention,
+            voice: false,
+            concealed: false,
+            noise: false,
+            spared: false,
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -65,8 +65,9 @@ impl Entry {
 pub(super) struct Queue {
     bytes: Box<[u8]>,
     entries: Box<[Entry]>,
+    /// Descriptors in the order of play: a ring, of which `len` from `head` on are packets.
     order: Box<[u8]>,
-    /// Packets in `order`.
+    head: usize,
     len: usize,
     /// Oldest descriptor by arrival, and how many follow it, holes included.
     first: usize,
@@ -82,6 +83,7 @@ impl Queue {
             bytes: vec![0; bytes.max(64)].into(),
             entries: vec![Entry::EMPTY; packets].into(),
             order: vec![0; packets].into(),
+            head: 0,
             len: 0,
             first: 0,
             occupied: 0,
@@ -109,9 +111,19 @@ impl Queue {
     /// The packet to be played after `n` others.
     pub(super) fn nth(&self, n: usize) -> Option<&Entry> {
         if n < self.len {
-            Some(&self.entries[usize::from(self.order[n])])
+            Some(&self.entries[usize::from(self.order[self.place(n)])])
         } else {
             None
+        }
+    }
+
+    /// Where in `order` the packet is that is played after `n` others.
+    fn place(&self, n: usize) -> usize {
+        let place = self.head + n;
+        if place < self.order.len() {
+            place
+        } else {
+            place - self.order.len()
         }
     }
 
@@ -145,14 +157,16 @@ impl Queue {
         self.entries[index] = entry;
         self.occupied += 1;
 
-        let mut place = self.len;
-        while place > 0
-            && self.entries[usize::from(self.order[place - 1])].position > entry.position
-        {
-            self.order[place] = self.order[place - 1];
-            place -= 1;
+        let mut n = self.len;
+        while n > 0 {
+            let before = self.order[self.place(n - 1)];
+            if self.entries[usize::from(before)].position <= entry.position {
+                break;
+            }
+            self.order[self.place(n)] = before;
+            n -= 1;
         }
-        self.order[place] = index as u8;
+        self.order[self.place(n)] = index as u8;
         self.len += 1;
         true
     }
@@ -162,10 +176,11 @@ impl Queue {
         if self.len == 0 {
             return None;
         }
-        let index = usize::from(self.order[0]);
-        self.order.copy_within(1..self.len, 0);
+        let index = usize::from(self.order[self.head]);
+        self.head = self.place(1);
         self.len -= 1;
         self.entries[index].used = false;
+        let entry = self.entries[index];
         while self.occupied > 0 && !self.entries[self.first].used {
             self.first += 1;
             if self.first == self.entries.len() {
@@ -174,12 +189,16 @@ impl Queue {
             self.occupied -= 1;
         }
         if self.occupied == 0 {
+            // An empty queue begins where it began: few packets that wait take few lines of the cache.
             self.tail = 0;
+            self.first = 0;
+            self.head = 0;
         }
-        Some(self.entries[index])
+        Some(entry)
     }
 
     pub(super) fn clear(&mut self) {
+        self.head = 0;
         self.len = 0;
         self.first = 0;
         self.occupied = 0;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use unisono_mixer::{SampleRate, Strip};
+use unisono_rtp::playout::Attention;
 use unisono_rtp::rtcp::Cname;
 
 use super::event::{Event, Garbage};
@@ -40,6 +41,17 @@ pub(crate) struct Leg {
     pub(crate) meter: Arc<LegMeter>,
     pub(crate) transport: Transport,
     was_playing: bool,
+}
+
+/// What a leg had to say in an interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// A frame of audio.
+    Audio,
+    /// Nothing, or silence.
+    Silence,
+    /// Something that was not decoded, as nobody would have heard it.
+    Unheard,
 }
 
 /// How a leg's audio travels.
@@ -150,17 +162,38 @@ impl Leg {
         }
     }
 
-    /// This interval's 20 ms of what the participant says, in `frame`; false when it is silent.
+    /// This interval's 20 ms of what the participant says, in `frame`. Who may not speak, or has been too quiet to be mixed for
+    /// a while, is decoded only where it could be speech, or to `measure` its level.
     pub(crate) fn take_frame(
         &mut self,
         now_ns: u64,
+        measure: bool,
         frame: &mut [i16],
         outlet: &mut impl Outlet,
-    ) -> bool {
+    ) -> Taken {
         match &mut self.transport {
-            Transport::Rtp(stream) => stream.take_frame(now_ns, frame, outlet),
+            Transport::Rtp(stream) => {
+                let attention = if measure || !self.strip.is_resting() {
+                    Attention::Full
+                } else if !self.strip.may_speak() || self.room.is_none() {
+                    Attention::None
+                } else {
+                    match self.strip.unheard_peak() {
+                        // Without a gate all that is sent is heard.
+                        0 => Attention::Full,
+                        peak => Attention::Above { peak },
+                    }
+                };
+                stream.take_frame(now_ns, attention, frame, outlet)
+            }
             // Digital silence costs the mixer no more than nothing.
-            Transport::Rings(end) => end.receive(frame) && frame.iter().any(|sample| *sample != 0),
+            Transport::Rings(end) => {
+                if end.receive(frame) && frame.iter().any(|sample| *sample != 0) {
+                    Taken::Audio
+                } else {
+                    Taken::Silence
+                }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The media plane in virtual time, judged by what it sends; and the engine over real sockets.
 
 mod arriving;
+mod attention;
 mod hearing;
 mod late;
 mod phone;

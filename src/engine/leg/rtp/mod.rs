@@ -14,7 +14,7 @@ use unisono_rtp::codec::{Codec, Decoder, Encoder, OpusSettings};
 use unisono_rtp::dtmf::DtmfReceiver;
 use unisono_rtp::latch::Latch;
 use unisono_rtp::outbound::{CollisionDetector, Origin, Outbound};
-use unisono_rtp::playout::{Playout, Pulled};
+use unisono_rtp::playout::{Attention, Playout, Pulled};
 use unisono_rtp::reception::Reception;
 use unisono_rtp::rtcp::{self, Cname};
 
@@ -27,37 +27,40 @@ use crate::engine::{LegId, Outlet};
 
 pub(crate) use sending::SendBuffers;
 
+use super::Taken;
+
 /// One participant's stream of packets.
 #[derive(Debug)]
+#[repr(C)] // What every packet and every tick looks at comes first, what is rare last: a thousand legs share the caches.
 pub(crate) struct RtpStream {
     /// The leg it belongs to, and where it counts.
     leg: LegId,
-    meter: Arc<LegMeter>,
-    pub(crate) encoder: Encoder,
-    /// What is sent is the conference's shared stream, whose encoder this leg's must continue when that changes.
-    pub(crate) shares_stream: bool,
     /// Intervals for which it has heard what all hear, from an encoder of its own.
     apart: u32,
-    media: MediaSpec,
-    /// Packets name the talkers.
-    names_talkers: bool,
-    decoder: Decoder,
-    playout: Playout,
-    reception: Reception,
-    latch: Latch,
-    dtmf: DtmfReceiver,
-    outbound: Outbound,
-    opus: OpusSender,
-    rtcp: rtcp::Session,
-    /// Where the peer's RTCP came from.
-    rtcp_source: Option<SocketAddr>,
-    collisions: CollisionDetector,
-    /// A new identity that it takes on with the next interval: another participant chose the same SSRC.
-    next_origin: Option<Origin>,
-    random: Random,
+    meter: Arc<LegMeter>,
     remote_ssrc: Option<u32>,
+    /// What is sent is the conference's shared stream, whose encoder this leg's must continue when that changes.
+    pub(crate) shares_stream: bool,
     /// Set between the two rounds of one interval: this leg is sent the shared stream.
     pub(crate) takes_shared: bool,
+    /// Packets name the talkers.
+    names_talkers: bool,
+    /// A new identity that it takes on with the next interval: another participant chose the same SSRC.
+    next_origin: Option<Origin>,
+    media: MediaSpec,
+    latch: Latch,
+    reception: Reception,
+    dtmf: DtmfReceiver,
+    playout: Playout,
+    decoder: Decoder,
+    pub(crate) encoder: Encoder,
+    opus: OpusSender,
+    rtcp: rtcp::Session,
+    outbound: Outbound,
+    random: Random,
+    collisions: CollisionDetector,
+    /// Where the peer's RTCP came from.
+    rtcp_source: Option<SocketAddr>,
 }
 
 impl RtpStream {
@@ -132,17 +135,29 @@ impl RtpStream {
             || (self.media.ptime_ms >= 20 && self.media.opus == OpusSettings::default())
     }
 
-    /// This interval's 20 ms of what the participant says, in `frame`; false when it is silent.
+    /// This interval's 20 ms of what the participant says, in `frame`.
     pub(super) fn take_frame(
         &mut self,
         now_ns: u64,
+        attention: Attention,
         frame: &mut [i16],
         outlet: &mut impl Outlet,
-    ) -> bool {
+    ) -> Taken {
         self.report_digits(now_ns, outlet);
-        match self.playout.pull(&mut self.decoder, now_ns, frame) {
-            Pulled::Voice | Pulled::Concealed | Pulled::ComfortNoise => self.media.receives,
-            _ => false,
+        let attention = if self.media.receives {
+            attention
+        } else {
+            Attention::None
+        };
+        let pulled = self
+            .playout
+            .pull_with(&mut self.decoder, now_ns, frame, attention);
+        match pulled {
+            Pulled::Voice | Pulled::Concealed | Pulled::ComfortNoise if self.media.receives => {
+                Taken::Audio
+            }
+            Pulled::Unheard if self.media.receives => Taken::Unheard,
+            _ => Taken::Silence,
         }
     }
 
