@@ -15,11 +15,14 @@
 //! | `command.rs`, `event.rs`, `meter.rs` | what passes between control plane and worker |
 //! | `rehearsal.rs` | the media plane in virtual time, for tests and benchmarks |
 //! | `registry.rs`, `reports.rs` | which conference and leg live where; what is told of them |
+//! | `housing.rs` | which legs are on a shared port |
+//! | `shared.rs`, `sources/` | a worker's shared port, and whose datagrams are whose |
 //! | `hand.rs` | the control plane's hand on one worker |
 
 mod command;
 mod event;
 mod hand;
+mod housing;
 mod leg;
 mod media;
 mod meter;
@@ -34,7 +37,9 @@ pub mod rehearsal;
 mod reports;
 mod rings;
 mod room;
+mod shared;
 mod sockets;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod worker;

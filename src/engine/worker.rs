@@ -11,7 +11,9 @@ use std::time::Duration;
 use nix::sys::eventfd::EventFd;
 use rtrb::{Consumer, Producer, PushError};
 use rtsan_standalone::scoped_disabler;
-use unisono_rtp::net::{ClockOffset, MediaSocket, Poller, RecvBuf, SendCounters};
+use unisono_rtp::net::{
+    ClockOffset, MediaSocket, Poller, RECV_BATCH, RecvBatch, RecvBuf, SendCounters,
+};
 use unisono_timer::MonoTime;
 use unisono_timer::TickStats;
 use unisono_timer::{Period, Schedule};
@@ -23,8 +25,10 @@ use super::leg::PROMPTS;
 use super::meter::{WorkerMeter, bump};
 use super::phase::{PHASES, PhaseClock, SLOT};
 use super::plane::{Applied, MediaPlane, TickTime};
+use super::shared::SharedPort;
 use super::sockets::{Channel, LegSockets, from_token};
-use super::{LegId, Outlet};
+use super::sources::Found;
+use super::{LegId, Outlet, Remote};
 
 /// Sockets that are told of at once.
 pub(crate) const TOKENS: usize = 256;
@@ -60,6 +64,8 @@ pub(crate) struct Links {
     pub(crate) idle: Arc<AtomicBool>,
     pub(crate) meter: Arc<WorkerMeter>,
     pub(crate) ticks: Arc<TickStats>,
+    /// For the legs without sockets of their own.
+    pub(crate) shared: Option<SharedPort>,
 }
 
 /// Everything a worker needs; made by the control plane, moved into the thread.
@@ -75,6 +81,8 @@ pub(crate) struct Worker {
     poller: Poller,
     tokens: Vec<u64>,
     received: RecvBuf,
+    /// Present with a shared port.
+    received_shared: Option<RecvBatch>,
     clock: PhaseClock,
     ticker: Ticker,
     schedule: Schedule,
@@ -97,8 +105,10 @@ impl Worker {
             wake: links.wake,
             ticks: links.ticks,
             plane: MediaPlane::new(legs, rooms),
+            received_shared: links.shared.as_ref().map(|_| RecvBatch::new()),
             outbox: Outbox {
                 sockets: (0..legs).map(|_| None).collect(),
+                shared: links.shared,
                 events: links.events,
                 garbage: links.garbage,
                 held: Vec::with_capacity(GARBAGE_HELD),
@@ -166,10 +176,12 @@ impl Worker {
             return true;
         }
         self.receive(offset);
+        self.receive_shared(offset);
         for phase in 0..PHASES {
             if let Some(due) = self.clock.take(phase, slot) {
                 self.plane
                     .tick(phase, due, time, &self.meter, &mut self.outbox);
+                self.outbox.flush();
             }
         }
         self.publish();
@@ -190,11 +202,25 @@ impl Worker {
             let Ok(command) = self.commands.pop() else {
                 break;
             };
+            let new_remote = match &command {
+                Command::Update { leg, update } => Some((leg.index, update.media.remote)),
+                _ => None,
+            };
             match self.plane.apply(command, time, &mut self.outbox) {
-                Applied::Done => {}
-                Applied::Opened { leg, sockets } => self.outbox.sockets[leg as usize] = sockets,
+                Applied::Done => {
+                    if let Some((leg, remote)) = new_remote {
+                        self.outbox.readdress(leg, remote);
+                    }
+                }
+                Applied::Opened { leg, sockets } => self.outbox.admit(leg, sockets),
+                Applied::MovedOut { leg, sockets } => {
+                    // What it still says under the old address goes out before.
+                    self.outbox.flush();
+                    self.outbox.dismiss(leg);
+                    self.outbox.sockets[leg as usize] = Some(sockets);
+                }
                 Applied::Closed(leg) => {
-                    let sockets = self.outbox.sockets[leg.id.index as usize].take();
+                    let sockets = self.outbox.dismiss(leg.id.index);
                     self.outbox.discard(Garbage::Leg(leg, sockets));
                 }
                 Applied::Shutdown => return true,
@@ -234,6 +260,55 @@ impl Worker {
         }
     }
 
+    /// Takes what arrived on the shared port.
+    fn receive_shared(&mut self, offset: ClockOffset) {
+        let most = TOKENS + DATAGRAMS_PER_LEG * self.plane.leg_count() as usize;
+        for channel in [Channel::Rtp, Channel::Rtcp] {
+            let mut budget = most;
+            while let (Some(shared), Some(batch), 1..) =
+                (&self.outbox.shared, &mut self.received_shared, budget)
+            {
+                let count = shared.fill(channel, batch, offset);
+                bump(&self.meter.datagrams_in, count as u64);
+                for index in 0..count {
+                    self.receive_one_shared(channel, index);
+                }
+                if count < RECV_BATCH {
+                    break;
+                }
+                budget = budget.saturating_sub(count);
+            }
+        }
+    }
+
+    fn receive_one_shared(&mut self, channel: Channel, index: usize) {
+        let (Some(shared), Some(batch)) = (&mut self.outbox.shared, &mut self.received_shared)
+        else {
+            return;
+        };
+        let Some((received, datagram)) = batch.get(index) else {
+            return;
+        };
+        let Found::Leg { leg, is_new } = shared.owner(channel, &received) else {
+            bump(&self.meter.strangers, 1);
+            return;
+        };
+        self.plane.receive(
+            leg,
+            channel,
+            datagram,
+            received.source,
+            received.arrival_ns,
+            &mut self.outbox,
+        );
+        if is_new
+            && self.plane.source_of(leg) == Some(canonical(received.source))
+            && let Some(shared) = &mut self.outbox.shared
+        {
+            shared.sources.learn(leg, received.source);
+        }
+    }
+
     fn receive_one(&mut self, token: u64, offset: ClockOffset) {
         let (index, channel) = from_token(token);
         let Some(socket) = self.outbox.socket(index, channel) else {
@@ -257,6 +332,7 @@ impl Worker {
     /// Lets the control plane know.
     fn publish(&mut self) {
         let (meter, outbox) = (&self.meter, &mut self.outbox);
+        outbox.flush();
         outbox.hand_over();
         meter.legs.store(self.plane.leg_count(), Ordering::Relaxed);
         meter
@@ -268,6 +344,11 @@ impl Worker {
         meter
             .send_failures
             .store(outbox.sent.failed(), Ordering::Relaxed);
+        if let Some(shared) = &outbox.shared {
+            meter
+                .shared_overflows
+                .store(shared.overflows(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -275,6 +356,7 @@ impl Worker {
 #[derive(Debug)]
 struct Outbox {
     sockets: Box<[Option<LegSockets>]>,
+    shared: Option<SharedPort>,
     events: Producer<Event>,
     garbage: Producer<Garbage>,
     /// Garbage that found the ring full.
@@ -288,10 +370,38 @@ struct Outbox {
 
 impl Outbox {
     fn socket(&self, leg: u32, channel: Channel) -> Option<&MediaSocket> {
-        let sockets = self.sockets.get(leg as usize)?.as_ref()?;
-        match channel {
-            Channel::Rtp => Some(&sockets.rtp),
-            Channel::Rtcp => sockets.rtcp.as_ref(),
+        self.sockets.get(leg as usize)?.as_ref()?.own(channel)
+    }
+
+    /// A leg's sockets are served from now on.
+    fn admit(&mut self, leg: u32, sockets: Option<LegSockets>) {
+        if let (Some(LegSockets::Shared(remote)), Some(shared)) = (&sockets, &mut self.shared) {
+            shared.sources.admit(leg, *remote);
+        }
+        self.sockets[leg as usize] = sockets;
+    }
+
+    /// The peer of a leg has another address now.
+    fn readdress(&mut self, leg: u32, remote: Remote) {
+        if let (Some(Some(LegSockets::Shared(_))), Some(shared)) =
+            (self.sockets.get(leg as usize), &mut self.shared)
+        {
+            shared.sources.admit(leg, remote);
+        }
+    }
+
+    /// A leg's sockets are no longer served.
+    fn dismiss(&mut self, leg: u32) -> Option<LegSockets> {
+        if let Some(shared) = &mut self.shared {
+            shared.sources.dismiss(leg);
+        }
+        self.sockets[leg as usize].take()
+    }
+
+    /// Sends what waits on the shared port.
+    fn flush(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.flush(&mut self.sent);
         }
     }
 
@@ -313,14 +423,26 @@ impl Outbox {
 
 impl Outlet for Outbox {
     fn send(&mut self, leg: LegId, channel: Channel, destination: SocketAddr, datagram: &[u8]) {
-        let mut sent = self.sent;
-        if let Some(socket) = self.socket(leg.index, channel) {
-            // A non-blocking send: the one system call that belongs to a tick.
-            scoped_disabler! {
-                socket.send_to(datagram, destination, &mut sent);
+        let Self {
+            sockets,
+            shared,
+            sent,
+            ..
+        } = self;
+        match (sockets.get(leg.index as usize), shared) {
+            (Some(Some(LegSockets::Shared(_))), Some(shared)) => {
+                shared.send(channel, destination, datagram, sent);
             }
+            (Some(Some(sockets)), _) => {
+                if let Some(socket) = sockets.own(channel) {
+                    // A non-blocking send: the one system call that belongs to a tick.
+                    scoped_disabler! {
+                        socket.send_to(datagram, destination, sent);
+                    }
+                }
+            }
+            _ => {}
         }
-        self.sent = sent;
     }
 
     fn event(&mut self, event: Event) {
@@ -341,6 +463,11 @@ impl Outlet for Outbox {
             }
         }
     }
+}
+
+/// As the latch has it: an IPv4 address is the same when it comes through an IPv6 socket.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn time(offset: ClockOffset) -> TickTime {
