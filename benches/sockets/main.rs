@@ -37,13 +37,13 @@ fn main() {
         .filter(|kind| kind.name().contains(plan.only.as_str()))
         .collect();
     let sockets = Sockets::bind(plan.legs);
-    let mut results: Vec<Vec<Cost>> = vec![Vec::new(); ways.len()];
+    let mut results: Vec<Rounds> = vec![Rounds::default(); ways.len()];
     // The first round warms up caches, routes and the kernel's memory.
     for round in 0..=plan.rounds {
-        for (kind, costs) in ways.iter().zip(&mut results) {
+        for (kind, rounds) in ways.iter().zip(&mut results) {
             let cost = sockets.serve(*kind, &plan);
             if round > 0 {
-                costs.push(cost);
+                rounds.add(cost);
             }
         }
     }
@@ -51,6 +51,31 @@ fn main() {
         report_json(&plan, &ways, &results);
     } else {
         report_text(&plan, &ways, &results);
+    }
+}
+
+/// The rounds of one way.
+#[derive(Debug, Clone, Default)]
+struct Rounds {
+    whole: Vec<Cost>,
+    /// Rounds in which datagrams were missing: the generator was kept from sending them in time.
+    left_out: usize,
+}
+
+impl Rounds {
+    fn add(&mut self, cost: Cost) {
+        if cost.received() < 0.98 {
+            self.left_out += 1;
+        } else {
+            self.whole.push(cost);
+        }
+    }
+
+    /// Least, median and most; nothing if no round was whole.
+    fn spread(&self, value: fn(&Cost) -> f64) -> Option<[f64; 3]> {
+        let mut values: Vec<f64> = self.whole.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        Some([*values.first()?, values[values.len() / 2], *values.last()?])
     }
 }
 
@@ -187,58 +212,46 @@ fn sleep_until(deadline: Instant) {
     std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
 }
 
-/// Least, median and most.
-fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    [
-        values[0],
-        values[values.len() / 2],
-        values[values.len() - 1],
-    ]
-}
-
-fn report_json(plan: &Plan, ways: &[Kind], results: &[Vec<Cost>]) {
+fn report_json(plan: &Plan, ways: &[Kind], results: &[Rounds]) {
     let results: Vec<_> = ways
         .iter()
         .zip(results)
-        .map(|(kind, costs)| {
-            let [min, median, max] = spread(costs.iter().map(Cost::total));
-            let [_, receive, _] = spread(costs.iter().map(Cost::receive));
-            let [_, send, _] = spread(costs.iter().map(Cost::send));
-            let [received, ..] = spread(costs.iter().map(Cost::received));
+        .map(|(kind, rounds)| {
+            let total = rounds.spread(Cost::total);
+            let median = |value| rounds.spread(value).map(|[_, median, _]| median);
             json!({
-                "name": kind.name(), "legs": plan.legs, "rounds": plan.rounds,
-                "ns_per_frame": median, "min": min, "max": max,
-                "receive_ns": receive, "send_ns": send, "received_least": received,
+                "name": kind.name(), "legs": plan.legs,
+                "rounds": rounds.whole.len(), "rounds_left_out": rounds.left_out,
+                "ns_per_frame": total.map(|total| total[1]),
+                "min": total.map(|total| total[0]), "max": total.map(|total| total[2]),
+                "receive_ns": median(Cost::receive), "send_ns": median(Cost::send),
             })
         })
         .collect();
     println!("{}", json!({ "results": results }));
 }
 
-fn report_text(plan: &Plan, ways: &[Kind], results: &[Vec<Cost>]) {
+fn report_text(plan: &Plan, ways: &[Kind], results: &[Rounds]) {
     println!(
         "{} legs, {} rounds of {} intervals; CPU ns of the server's thread for one datagram in and one out, median (least to most)",
         plan.legs, plan.rounds, plan.ticks
     );
     println!(
         "{:44} {:>22} {:>22} {:>22} {:>9}",
-        "", "both", "in", "out", "received"
+        "", "both", "in", "out", "left out"
     );
-    for (kind, costs) in ways.iter().zip(results) {
-        let show = |value: fn(&Cost) -> f64| {
-            let [min, median, max] = spread(costs.iter().map(value));
-            format!("{median:.0} ({min:.0} to {max:.0})")
+    for (kind, rounds) in ways.iter().zip(results) {
+        let show = |value| match rounds.spread(value) {
+            Some([min, median, max]) => format!("{median:.0} ({min:.0} to {max:.0})"),
+            None => "-".to_owned(),
         };
-        let [received, ..] = spread(costs.iter().map(Cost::received));
         println!(
-            "{:44} {:>22} {:>22} {:>22} {:>8.1}%",
+            "{:44} {:>22} {:>22} {:>22} {:>9}",
             kind.name(),
             show(Cost::total),
             show(Cost::receive),
             show(Cost::send),
-            received * 100.0
+            rounds.left_out
         );
     }
 }

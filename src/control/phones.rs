@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use tracing::{debug, info, warn};
-use unisono_rtp::net::PortError;
+use unisono_rtp::net::{MediaPorts, PortError};
 
 use super::call::{Call, KeyWay, Media, local_media, media_spec};
 use super::ports::port_numbers;
@@ -297,6 +297,11 @@ impl Switchboard {
         entry.local = local;
         entry.description = description;
         entry.offered = agreed.is_none();
+        let multiplexed = agreed.as_ref().is_some_and(|agreed| agreed.rtcp_mux);
+        let ports = ports.map(|ports| MediaPorts {
+            rtcp: ports.rtcp.filter(|_| !multiplexed),
+            ..ports
+        });
         if let Some(ports) = ports
             && let Err(error) = self.engine.move_out(leg, ports)
         {

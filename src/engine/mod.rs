@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `worker.rs` | the thread: sleep, commands, datagrams, phases |
+//! | `worker.rs`, `outbox.rs` | the thread: sleep, commands, datagrams, phases; where its output goes |
 //! | `plane.rs`, `mixing.rs` | what a worker does, without clock and sockets: who is served where, and the tick |
 //! | `room.rs`, `leg/` | a conference, a participant's media stream |
 //! | `rings/` | legs that are no RTP: frames to and from another thread |
@@ -28,6 +28,7 @@ mod media;
 mod meter;
 mod mixing;
 mod opus_sender;
+mod outbox;
 mod phase;
 mod plane;
 mod player;

@@ -6,10 +6,6 @@ use super::Remote;
 
 /// One leg's sockets: bound by the control plane, read and written by a worker, closed by the control plane.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a worker has one for each leg, and most are of the larger kind"
-)]
 pub(crate) enum LegSockets {
     /// Its own.
     Own(MediaPorts),
