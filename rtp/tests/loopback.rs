@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use unisono_rtp::net::{
-    BATCH, ClockOffset, MAX_DATAGRAM, MediaSocket, Poller, PortError, PortPool, Received, RecvBuf,
-    SendBatch, SendCounters, SocketOptions, descriptor_limit,
+    BATCH, ClockOffset, MAX_DATAGRAM, MediaPorts, MediaSocket, Poller, PortError, PortPool,
+    RECV_BATCH, Received, RecvBatch, RecvBuf, SendBatch, SendCounters, SocketOptions,
+    descriptor_limit,
 };
 
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -337,4 +338,66 @@ fn the_descriptor_limit_is_raised_and_never_lowered() -> io::Result<()> {
     let absurd = descriptor_limit(u64::MAX - 1)?;
     assert!(absurd.falls_short() && absurd.available >= before.hard);
     Ok(())
+}
+
+#[test]
+fn a_batch_holds_what_many_sent_in_order() {
+    let options = SocketOptions {
+        receive_buffer: Some(1 << 20),
+        ..SocketOptions::default()
+    };
+    let server = MediaSocket::bind(ANY_PORT, &options).unwrap();
+    let phones = [socket(), socket(), socket()];
+    let mut counters = SendCounters::default();
+    let count = RECV_BATCH + 9;
+    let longest = [7; MAX_DATAGRAM];
+    for n in 0..count {
+        let packet = vec![n as u8; n + 1];
+        phones[n % 3].send_to(&packet, server.local_addr(), &mut counters);
+    }
+    phones[0].send_to(&[0; MAX_DATAGRAM + 1], server.local_addr(), &mut counters);
+    phones[1].send_to(&longest, server.local_addr(), &mut counters);
+    assert_eq!(counters.sent, count as u64 + 2);
+
+    let mut batch = RecvBatch::new();
+    let mut seen = 0;
+    let mut usable = 0;
+    while seen < count + 2 {
+        let offset = ClockOffset::measure();
+        let taken = batch.fill(&server, offset).unwrap();
+        assert!(taken <= RECV_BATCH);
+        for index in 0..taken {
+            if let Some((received, datagram)) = batch.get(index) {
+                if seen < count {
+                    assert_eq!(datagram, vec![seen as u8; seen + 1]);
+                    assert_eq!(received.source, phones[seen % 3].local_addr());
+                } else {
+                    assert_eq!(datagram, longest);
+                }
+                assert!(received.arrival_ns <= offset.now_ns() + 1_000_000);
+                assert_eq!((received.len, received.dropped), (datagram.len(), 0));
+                usable += 1;
+            }
+            seen += 1;
+        }
+        assert!(batch.get(taken).is_none(), "beyond the end");
+        if taken == 0 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    assert_eq!(usable, count + 1);
+    assert_eq!(batch.counters().oversized, 1);
+    assert_eq!(batch.fill(&server, ClockOffset::measure()).unwrap(), 0);
+    assert!(batch.get(0).is_none());
+}
+
+#[test]
+fn a_port_of_ones_own_choice_that_is_taken_says_so() {
+    let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let options = SocketOptions::default();
+    let mut pool = PortPool::new(ip, 20_000..=29_999, options, std::process::id() as u16);
+    let pair = pool.bind_pair(false).unwrap();
+    let port = pair.rtp.local_addr().port();
+    let error = MediaPorts::bind(ip, port, &options).unwrap_err();
+    assert!(matches!(error, PortError::Taken { address } if address.port() == port));
 }

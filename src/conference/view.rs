@@ -87,6 +87,8 @@ pub struct MediaView {
     pub ptime_ms: u8,
     /// The phone has put the conference on hold: it hears nothing, and nothing is heard of it.
     pub on_hold: bool,
+    /// It is on the port that phones share, not on ports of its own.
+    pub shared_port: bool,
     /// Level of what it says, dBov: 0 is full scale, -127 is silence.
     pub level_in_dbov: f32,
     /// Gain on what it says, dB.

@@ -103,7 +103,10 @@ pub struct Media {
     pub first_port: u16,
     /// Last one.
     pub last_port: u16,
-    /// Most legs at a time, each with an even port and the next.
+    /// Even port that all phones whose address is known share on the first worker, with RTCP on the next; the second worker has
+    /// the two after that, and so on. `None` gives every leg ports of its own.
+    pub shared_port: Option<u16>,
+    /// Most legs at a time, each with an even port and the next unless it shares one.
     pub max_legs: u32,
     /// Codecs, best first.
     pub codecs: Vec<Codec>,
@@ -207,6 +210,7 @@ impl Default for Media {
         Self {
             first_port: 10_000,
             last_port: 49_999,
+            shared_port: None,
             max_legs: 10_000,
             codecs: vec![
                 Codec::Opus,

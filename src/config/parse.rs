@@ -241,6 +241,19 @@ fn read_media(
     let last = section.set(&mut media.last_port, "last_port", port, report, |v| {
         integer(v, 1024..=u16::MAX)
     });
+    let shared = section.set(
+        &mut media.shared_port,
+        "shared_port",
+        "an even port from 1024 to 63486, or false (off)",
+        report,
+        |value| match value.as_bool() {
+            Some(false) => Some(None),
+            Some(true) => None,
+            None => integer(value, 1024..=63_486_u16)
+                .filter(|port| port % 2 == 0)
+                .map(Some),
+        },
+    );
     let legs = section.set(
         &mut media.max_legs,
         "max_legs",
@@ -259,6 +272,7 @@ fn read_media(
     let pairs = media.port_pairs();
     if let Some((at, key)) = place
         && pairs < media.max_legs
+        && media.shared_port.is_none()
     {
         let message = format!(
             "expected an even port and the next for each of max_legs, {}, found {pairs} from first_port {} to last_port {}",
@@ -373,6 +387,16 @@ fn read_media(
         report,
         |value| integer(value, 0..=63),
     );
+    if let (Some(at), Some(port)) = (shared, media.shared_port)
+        && port <= media.last_port
+        && port + 2 * media.workers.max(1) - 1 >= media.first_port
+    {
+        let message = format!(
+            "expected two ports a worker from {port} on outside of first_port to last_port, {} to {}",
+            media.first_port, media.last_port
+        );
+        report.error(at.start, &section.path("shared_port"), message);
+    }
     let mut silence = 120_u32;
     section.set(
         &mut silence,

@@ -91,6 +91,7 @@ fn a_whole_configuration_is_read() {
         cpus = [2, 3]
         workers = 2
         realtime_priority = false
+        shared_port = 50000
         silence_check_seconds = 0
         [sounds]
         directory = "/usr/share/asterisk/sounds"
@@ -122,6 +123,7 @@ fn a_whole_configuration_is_read() {
     );
     assert_eq!(config.sip.digest_algorithms, [crate::sip::Algorithm::Md5]);
     assert_eq!(config.media.silence_check, None);
+    assert_eq!(config.media.shared_port, Some(50_000));
     assert_eq!(config.media.codecs, [Codec::Pcmu, Codec::Opus]);
     assert_eq!(
         (config.media.port_pairs(), config.media.realtime_priority),
@@ -277,6 +279,21 @@ fn what_must_fit_together_is_checked() {
             "found true",
         ),
         ("[media]\ndscp = 64\n", "2:8: media.dscp", "0 to 63"),
+        (
+            "[media]\nshared_port = 50001\n",
+            "2:15: media.shared_port",
+            "an even port from 1024 to 63486, or false (off), found 50001",
+        ),
+        (
+            "[media]\nshared_port = 20000\n",
+            "2:15: media.shared_port",
+            "outside of first_port to last_port, 10000 to 49999",
+        ),
+        (
+            "[media]\nshared_port = 9998\nworkers = 2\n",
+            "2:15: media.shared_port",
+            "two ports a worker from 9998 on",
+        ),
         (
             "[sip]\ntransports = []\n",
             "2:14: sip.transports",

@@ -20,6 +20,8 @@ pub(super) struct Call {
     pub(super) conference: ConferenceName,
     /// The conference on the media plane; kept from the INVITE on, so that the leg is near it.
     pub(super) room: RoomId,
+    /// Where the INVITE came from.
+    pub(super) signalling: IpAddr,
     /// What this side offers and answers with.
     pub(super) local: LocalMedia,
     /// Our session description, as last sent.
@@ -75,6 +77,7 @@ impl Call {
     pub(super) fn new(
         conference: ConferenceName,
         room: RoomId,
+        signalling: IpAddr,
         local: LocalMedia,
         description: String,
         media: Media,
@@ -83,6 +86,7 @@ impl Call {
         Self {
             conference,
             room,
+            signalling,
             local,
             description,
             offered: matches!(media, Media::Offered(_)),
@@ -143,17 +147,17 @@ fn take_key(
     !is_echo
 }
 
-/// What this side has for a call whose ports are bound. `address` is the one the peer is to send to.
+/// What this side has for a call, whose ports for RTP and RTCP are `ports`. `address` is the one the peer is to send to.
 pub(super) fn local_media(
     config: &Config,
     address: IpAddr,
-    ports: &MediaPorts,
+    (rtp_port, rtcp_port): (u16, Option<u16>),
     session_id: u64,
 ) -> LocalMedia {
     LocalMedia {
         address,
-        rtp_port: ports.rtp.local_addr().port(),
-        rtcp_port: ports.rtcp.as_ref().map(|socket| socket.local_addr().port()),
+        rtp_port,
+        rtcp_port,
         rtcp_mux: true,
         codecs: config.media.codecs.clone(),
         codec_order: config.media.codec_order,

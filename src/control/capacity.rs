@@ -62,10 +62,15 @@ impl Capacity {
         let memory = resources
             .memory
             .map_or(u64::MAX, |bytes| bytes / LEG_MEMORY);
+        // Legs on a shared port take neither ports nor descriptors. Those that cannot share find out when there are no more.
+        let own = |legs: u64| match media.shared_port {
+            Some(_) => u64::MAX,
+            None => legs,
+        };
         let candidates = [
             (u64::from(media.max_legs), None),
-            (u64::from(media.port_pairs()), Some(Limit::Ports)),
-            (descriptors, Some(Limit::Descriptors)),
+            (own(media.port_pairs().into()), Some(Limit::Ports)),
+            (own(descriptors), Some(Limit::Descriptors)),
             (memory, Some(Limit::Memory)),
         ];
         let (legs, limit) = candidates
@@ -181,6 +186,17 @@ mod tests {
             (little_memory.legs, little_memory.limit),
             (2048, Some(Limit::Memory))
         );
+        let shared = Media {
+            shared_port: Some(50_000),
+            first_port: 20_000,
+            last_port: 20_009,
+            ..Media::default()
+        };
+        let few_files = Resources {
+            descriptors: 1024,
+            ..PLENTY
+        };
+        assert_eq!(Capacity::new(&shared, few_files).legs, 10_000);
         let few_ports = Media {
             first_port: 20_000,
             last_port: 20_009,

@@ -88,6 +88,8 @@ pub struct Overview {
     pub calls: u64,
     /// Legs on the media plane, without those of links.
     pub legs: u64,
+    /// Those of them on a shared port.
+    pub shared_legs: u64,
     /// Conferences on the media plane: those that calls are in or on their way to.
     pub rooms: u64,
     /// Legs this server can carry at once.

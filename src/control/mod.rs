@@ -12,6 +12,7 @@
 //! | `links.rs` | links to DAHDI conferences |
 //! | `liveness.rs` | phones that vanished |
 //! | `call.rs` | a call's signalling and media: offers, answers, legs |
+//! | `ports.rs` | which ports a call's media gets: its own, or its worker's shared ones |
 //! | `requests.rs` | what the HTTP side asks |
 //! | `capacity.rs` | how many legs this machine carries, and what limits them |
 //! | `handle.rs` | the way to ask |
@@ -22,6 +23,7 @@ mod handle;
 mod links;
 mod liveness;
 mod phones;
+mod ports;
 mod requests;
 mod server;
 mod switchboard;

@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use tracing::{debug, info, warn};
-use unisono_rtp::net::PortError;
+use unisono_rtp::net::{MediaPorts, PortError};
 
 use super::call::{Call, KeyWay, Media, local_media, media_spec};
+use super::ports::port_numbers;
 use super::switchboard::Switchboard;
 use crate::conference::{CallId, Caller, ConferenceName, Decision};
-use crate::engine::EngineError;
+use crate::engine::{EngineError, RoomId};
 use crate::sip::sdp::{self, SdpError};
 use crate::sip::{self, Incoming};
 
@@ -132,36 +133,73 @@ impl Switchboard {
         incoming: &Incoming,
         conference: ConferenceName,
     ) -> Result<String, Refused> {
-        let mut ports = self.ports.bind_pair(false)?;
-        let session_id = rand::random::<u64>() >> 2;
-        let mut local = local_media(&self.config, incoming.ours, &ports, session_id);
-        let agreed = match &incoming.offer {
-            None => None,
-            Some(offer) => Some(sdp::answer(offer, &local)?),
-        };
         let room = self.acquire_room(&conference)?;
-        let (media, description) = match agreed {
-            None => (Media::Offered(ports), sdp::offer(&local)),
-            Some((agreed, answer)) => {
-                if agreed.rtcp_mux {
-                    ports.rtcp = None;
-                    local.rtcp_port = None;
-                }
-                match self.engine.open_leg(media_spec(&agreed), ports, room) {
-                    Ok(leg) => {
-                        self.by_leg.insert(leg, call);
-                        (Media::up(leg, agreed), answer)
-                    }
-                    Err(error) => {
-                        self.release_room(&conference);
-                        return Err(error.into());
-                    }
-                }
+        let answered = match &incoming.offer {
+            None => self.offer_media(incoming),
+            Some(offer) => self.answer_media(offer, incoming, room),
+        };
+        let (local, media, description) = match answered {
+            Ok(answered) => answered,
+            Err(refused) => {
+                self.release_room(&conference);
+                return Err(refused);
             }
         };
-        let entry = Call::new(conference, room, local, description.clone(), media);
+        let signalling = incoming.source.ip();
+        let entry = Call::new(
+            conference,
+            room,
+            signalling,
+            local,
+            description.clone(),
+            media,
+        );
+        self.by_leg.extend(entry.leg().map(|leg| (leg, call)));
         self.calls.insert(call, entry);
         Ok(description)
+    }
+
+    /// Our offer, on ports of its own: where the phone will be is not known yet.
+    fn offer_media(
+        &mut self,
+        incoming: &Incoming,
+    ) -> Result<(sdp::LocalMedia, Media, String), Refused> {
+        let ports = self.ports.bind_pair(false)?;
+        let local = self.local_media(incoming, port_numbers(&ports));
+        let offer = sdp::offer(&local);
+        Ok((local, Media::Offered(ports), offer))
+    }
+
+    /// Our answer, with a leg behind it.
+    fn answer_media(
+        &mut self,
+        offer: &str,
+        incoming: &Incoming,
+        room: RoomId,
+    ) -> Result<(sdp::LocalMedia, Media, String), Refused> {
+        if let Some(ports) = self.shared_port_for(offer, incoming, room) {
+            let mut local = self.local_media(incoming, ports);
+            let (agreed, answer) = sdp::answer(offer, &local)?;
+            if agreed.rtcp_mux {
+                local.rtcp_port = None;
+            }
+            let leg = self.engine.open_shared_leg(media_spec(&agreed), room)?;
+            return Ok((local, Media::up(leg, agreed), answer));
+        }
+        let mut ports = self.ports.bind_pair(false)?;
+        let mut local = self.local_media(incoming, port_numbers(&ports));
+        let (agreed, answer) = sdp::answer(offer, &local)?;
+        if agreed.rtcp_mux {
+            ports.rtcp = None;
+            local.rtcp_port = None;
+        }
+        let leg = self.engine.open_leg(media_spec(&agreed), ports, room)?;
+        Ok((local, Media::up(leg, agreed), answer))
+    }
+
+    fn local_media(&self, incoming: &Incoming, ports: (u16, Option<u16>)) -> sdp::LocalMedia {
+        let session_id = rand::random::<u64>() >> 2;
+        local_media(&self.config, incoming.ours, ports, session_id)
     }
 
     /// The caller has our answer, or we have the caller's.
@@ -208,15 +246,25 @@ impl Switchboard {
         let Some(entry) = self.calls.get_mut(&call) else {
             return;
         };
-        let Media::Up { agreed, .. } = &entry.media else {
+        let Media::Up { leg, .. } = &entry.media else {
             let _ = self
                 .sip
                 .reject_reoffer(sip_call, 491, "Request Pending")
                 .await;
             return;
         };
+        let leg = *leg;
         let mut local = entry.local.clone();
         local.session_version += 1;
+        let signalling = entry.signalling;
+        let ports = self.own_ports_after(call, leg, signalling, offer.as_deref(), &mut local);
+        let Some(Call {
+            media: Media::Up { agreed, .. },
+            ..
+        }) = self.calls.get(&call)
+        else {
+            return;
+        };
         let result = match offer {
             None => Ok((None, sdp::reoffer(&local, agreed))),
             Some(offer) => {
@@ -249,6 +297,17 @@ impl Switchboard {
         entry.local = local;
         entry.description = description;
         entry.offered = agreed.is_none();
+        let multiplexed = agreed.as_ref().is_some_and(|agreed| agreed.rtcp_mux);
+        let ports = ports.map(|ports| MediaPorts {
+            rtcp: ports.rtcp.filter(|_| !multiplexed),
+            ..ports
+        });
+        if let Some(ports) = ports
+            && let Err(error) = self.engine.move_out(leg, ports)
+        {
+            // The phone now sends to a port that nobody listens on.
+            return self.give_up(call, &error.to_string()).await;
+        }
         if let Some(agreed) = agreed {
             self.change_media(call, agreed);
         }

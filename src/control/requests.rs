@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::warn;
+
 use super::call::Call;
 use super::handle::{ControlError, Overview, ParticipantChange, Reply, Request, WorkerOverview};
 use super::switchboard::Switchboard;
@@ -13,10 +15,31 @@ use crate::sip::SipStatus;
 /// A worker with legs that has not ticked for so long is in trouble.
 const STALLED: Duration = Duration::from_secs(2);
 
+/// Strangers' datagrams are logged no more often.
+const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(600);
+
 /// When each worker was last seen to be alive.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
     workers: Vec<Beat>,
+    /// Datagrams to the shared port that were nobody's when that was last logged, and when.
+    strangers: (u64, Option<Instant>),
+}
+
+impl Pulse {
+    /// Says now and then that datagrams to the shared port are dropped, and what to do.
+    fn note_strangers(&mut self, total: u64, now: Instant) {
+        let (before, logged) = self.strangers;
+        let is_due = logged.is_none_or(|at| now.duration_since(at) > BETWEEN_COMPLAINTS);
+        if total > before && is_due {
+            warn!(
+                "{} datagrams came to the shared media port from addresses that no phone announced, and were dropped; if phones \
+                 are not heard, they send from elsewhere than they say: set [media] shared_port = false",
+                total - before
+            );
+            self.strangers = (total, Some(now));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -67,6 +90,8 @@ impl Switchboard {
     pub(super) fn take_pulse(&mut self) {
         let now = Instant::now();
         let reports = self.engine.reports();
+        let strangers = reports.iter().map(|report| report.figures.strangers).sum();
+        self.pulse.note_strangers(strangers, now);
         self.pulse.workers.resize_with(reports.len(), || Beat {
             intervals: 0,
             seen: now,
@@ -171,6 +196,7 @@ impl Switchboard {
             sample_rate: spec.codec.sample_rate(),
             ptime_ms: spec.ptime_ms,
             on_hold: call.is_on_hold(),
+            shared_port: self.engine.is_shared(leg),
             level_in_dbov: figures.level_in_cb as f32 / 100.0,
             input_gain_db,
             output_gain_db,
@@ -225,6 +251,7 @@ impl Switchboard {
             calls: self.calls.len() as u64,
             legs: self.engine.leg_count().saturating_sub(self.links.legs()) as u64,
             rooms: self.room_count() as u64,
+            shared_legs: self.engine.shared_leg_count() as u64,
             legs_limit: self.capacity.legs.into(),
             links: self.links.all(&self.engine),
             problems,

@@ -13,6 +13,7 @@ use super::call::media_address;
 use super::capacity::{Capacity, Resources};
 use super::handle::ControlHandle;
 use super::links::Links;
+use super::ports::bind_shared;
 use super::switchboard::{Switchboard, SwitchboardParts};
 use crate::bridge::{Bridge, BridgeError};
 use crate::config::Config;
@@ -133,7 +134,10 @@ impl Server {
             PromptLibrary::load(&source, &PROMPT_RATES)
         })
         .await??;
-        let engine = Engine::start(engine_config(&config, &capacity))?;
+        let settings = engine_config(&config, &capacity);
+        let media_ip = media_address(sip_address);
+        let shared = bind_shared(&config.media, media_ip, settings.workers, settings.legs)?;
+        let engine = Engine::start_sharing(settings, shared)?;
         let realtime = describe_grants(&engine);
         let bridge = start_bridge(&config)?;
         let links = bridge

@@ -43,6 +43,8 @@ pub(crate) enum Command {
         leg: LegId,
         update: Box<MediaUpdate>,
     },
+    /// A leg leaves the shared port for ports of its own.
+    MoveOut { leg: LegId, sockets: LegSockets },
     /// A prompt only this leg hears, after those already queued.
     Play { leg: LegId, sound: Sound },
     /// An end to what the leg is played.

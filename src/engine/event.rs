@@ -33,6 +33,7 @@ pub enum Event {
 #[derive(Debug)]
 pub(crate) enum Garbage {
     Leg(Box<Leg>, Option<LegSockets>),
+    Sockets(#[expect(dead_code, reason = "held only to be freed outside the tick")] LegSockets),
     Room(Box<Room>),
     Update(
         #[expect(dead_code, reason = "held only to be freed outside the tick")] Box<MediaUpdate>,

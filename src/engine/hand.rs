@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
-use unisono_rtp::net::{Poller, Watcher};
+use unisono_rtp::net::{MediaPorts, Poller, Watcher};
 use unisono_timer::{
     RealtimeGrant, RealtimeRequest, TickStats, TickerError, Watchdog, WatchdogStatus,
 };
@@ -19,6 +19,7 @@ use super::event::{Event, Garbage};
 use super::meter::WorkerMeter;
 use super::phase::PHASES;
 use super::registry::{EngineConfig, EngineError};
+use super::shared::SharedPort;
 use super::worker::{Links, TOKENS, Worker};
 
 /// Commands, and events, that may be on their way to or from a worker.
@@ -60,6 +61,7 @@ impl Hand {
         number: usize,
         config: &EngineConfig,
         notify: &Arc<EventFd>,
+        shared: Option<MediaPorts>,
     ) -> Result<Self, EngineError> {
         let (commands, worker_commands) = RingBuffer::new(RING);
         let (worker_events, events) = RingBuffer::new(RING);
@@ -80,6 +82,7 @@ impl Hand {
             idle: Arc::clone(&idle),
             meter: Arc::clone(&meter),
             ticks: Arc::clone(&ticks),
+            shared: shared.map(|ports| SharedPort::new(ports, config.legs)),
         };
         let worker = Worker::new(links, worker_poller, config.legs, config.rooms)?;
         let request = realtime_request(number, config);

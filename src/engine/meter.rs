@@ -94,6 +94,10 @@ meters! {
         datagrams_out: AtomicU64 => u64,
         /// Datagrams the kernel did not take.
         send_failures: AtomicU64 => u64,
+        /// Datagrams to the shared port from addresses that no leg's peer has.
+        strangers: AtomicU64 => u64,
+        /// Datagrams to the shared port that were lost because its buffer was full.
+        shared_overflows: AtomicU64 => u64,
         /// Events dropped because the control plane did not read them in time.
         events_dropped: AtomicU64 => u64,
         /// Legs served.

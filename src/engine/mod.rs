@@ -6,7 +6,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `worker.rs` | the thread: sleep, commands, datagrams, phases |
+//! | `worker.rs`, `outbox.rs` | the thread: sleep, commands, datagrams, phases; where its output goes |
 //! | `plane.rs`, `mixing.rs` | what a worker does, without clock and sockets: who is served where, and the tick |
 //! | `room.rs`, `leg/` | a conference, a participant's media stream |
 //! | `rings/` | legs that are no RTP: frames to and from another thread |
@@ -15,16 +15,20 @@
 //! | `command.rs`, `event.rs`, `meter.rs` | what passes between control plane and worker |
 //! | `rehearsal.rs` | the media plane in virtual time, for tests and benchmarks |
 //! | `registry.rs`, `reports.rs` | which conference and leg live where; what is told of them |
+//! | `housing.rs` | which legs are on a shared port |
+//! | `shared.rs`, `sources/` | a worker's shared port, and whose datagrams are whose |
 //! | `hand.rs` | the control plane's hand on one worker |
 
 mod command;
 mod event;
 mod hand;
+mod housing;
 mod leg;
 mod media;
 mod meter;
 mod mixing;
 mod opus_sender;
+mod outbox;
 mod phase;
 mod plane;
 mod player;
@@ -34,7 +38,9 @@ pub mod rehearsal;
 mod reports;
 mod rings;
 mod room;
+mod shared;
 mod sockets;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod worker;

@@ -70,6 +70,8 @@ pub(crate) enum Applied {
         leg: u32,
         sockets: Option<LegSockets>,
     },
+    /// A leg has sockets of its own from now on.
+    MovedOut { leg: u32, sockets: LegSockets },
     /// A leg was let go: its sockets go back with it.
     Closed(Box<Leg>),
     /// The worker is to end.
@@ -176,6 +178,15 @@ impl MediaPlane {
                 }
                 outlet.discard(Garbage::Update(update));
             }
+            Command::MoveOut { leg, sockets } => {
+                if self.leg(leg).is_some() {
+                    return Applied::MovedOut {
+                        leg: leg.index,
+                        sockets,
+                    };
+                }
+                outlet.discard(Garbage::Sockets(sockets));
+            }
             Command::Play { leg, sound } => {
                 let rejected = match self.leg(leg) {
                     Some(leg) => leg.player.push(sound).err(),
@@ -243,6 +254,11 @@ impl MediaPlane {
         if let Some(Some(leg)) = self.legs.get_mut(leg as usize) {
             leg.receive(channel, datagram, source, arrival_ns, outlet);
         }
+    }
+
+    /// Where a leg's RTP comes from, once its latch has accepted a source.
+    pub(crate) fn source_of(&self, leg: u32) -> Option<SocketAddr> {
+        self.legs.get(leg as usize)?.as_deref()?.source()
     }
 
     fn close_room(&mut self, id: RoomId, outlet: &mut impl Outlet) {

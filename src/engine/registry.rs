@@ -14,13 +14,14 @@ use unisono_timer::{RealtimeGrant, TickerError};
 use super::command::Command;
 use super::event::{Event, Garbage};
 use super::hand::{Hand, eventfd};
+use super::housing::Housing;
 use super::leg::Leg;
 use super::media::{LegPolicy, MediaSpec, MediaUpdate};
 use super::meter::LegMeter;
 use super::player::Sound;
 use super::rings::{self, RingEnd, RingMeters};
 use super::room::{Room, SharedEncoder};
-use super::sockets::{Channel, LegSockets, token};
+use super::sockets::LegSockets;
 use super::{LegId, RoomId};
 
 /// Members a conference has room for at first; the list grows by doubling, on this side.
@@ -74,6 +75,7 @@ pub struct Engine {
     pub(super) legs: HashMap<LegId, LegEntry>,
     rooms: HashMap<RoomId, RoomEntry>,
     config: EngineConfig,
+    pub(super) housing: Housing,
     next_serial: u32,
 }
 
@@ -114,10 +116,19 @@ impl Engine {
     /// [`EngineError::System`], [`EngineError::Ticker`]. Real-time scheduling that is refused is no error: see
     /// [`grants`](Self::grants).
     pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
+        Self::start_with(config, Vec::new())
+    }
+
+    /// Starts the workers; each takes the next of the shared ports, as far as there are any.
+    pub(super) fn start_with(
+        config: EngineConfig,
+        shared: Vec<MediaPorts>,
+    ) -> Result<Self, EngineError> {
         let notify = Arc::new(eventfd()?);
         let mut workers = Vec::new();
+        let mut shared = shared.into_iter();
         for number in 0..config.workers.max(1) {
-            workers.push(Hand::start(number, &config, &notify)?);
+            workers.push(Hand::start(number, &config, &notify, shared.next())?);
         }
         Ok(Self {
             workers,
@@ -125,6 +136,7 @@ impl Engine {
             legs: HashMap::new(),
             rooms: HashMap::new(),
             config,
+            housing: Housing::default(),
             next_serial: 1,
         })
     }
@@ -212,28 +224,26 @@ impl Engine {
         near: RoomId,
     ) -> Result<LegId, EngineError> {
         let (id, phase) = self.reserve_leg(near)?;
-        let hand = &mut self.workers[usize::from(id.worker)];
-        let sockets = LegSockets {
-            rtp: ports.rtp,
-            rtcp: ports.rtcp,
+        let sockets = match self.watch(id, ports) {
+            Ok(sockets) => sockets,
+            Err(error) => {
+                self.hand(id.worker).free_legs.push(id.index);
+                return Err(error);
+            }
         };
-        let watched = hand
-            .poller
-            .register(&sockets.rtp, token(id.index, Channel::Rtp))
-            .and_then(|()| match &sockets.rtcp {
-                Some(socket) => hand.poller.register(socket, token(id.index, Channel::Rtcp)),
-                None => Ok(()),
-            });
-        if let Err(error) = watched {
-            hand.free_legs.push(id.index);
-            return Err(error.into());
-        }
+        let leg = self.rtp_leg(id, phase, media);
+        self.begin_leg(leg, Some(sockets), Transport::Rtp(media));
+        Ok(id)
+    }
+
+    /// A leg by RTP, under an identity that nobody can foresee.
+    pub(super) fn rtp_leg(&self, id: LegId, phase: usize, media: MediaSpec) -> Leg {
         let mut random = [0; 30];
         rand::rng().fill_bytes(&mut random);
         let (name, secret) = random.split_at(12);
         let cname = Cname::from_random(name.try_into().unwrap_or_default());
         let now_ns = unisono_timer::MonoTime::now().as_nanos();
-        let leg = Leg::by_rtp(
+        Leg::by_rtp(
             id,
             phase,
             media,
@@ -241,9 +251,7 @@ impl Engine {
             cname,
             secret.try_into().unwrap_or_default(),
             now_ns,
-        );
-        self.begin_leg(leg, Some(sockets), Transport::Rtp(media));
-        Ok(id)
+        )
     }
 
     /// Opens a leg whose audio travels by rings of frames at `rate`, on the worker of the conference that it is to join,
@@ -351,6 +359,7 @@ impl Engine {
         let new_format = before.codec != media.codec;
         *before = media;
         let room = entry.room;
+        self.housing.readdress(leg, media.remote.rtp);
         self.hand(leg.worker).command(Command::Update {
             leg,
             update: Box::new(update),
@@ -422,12 +431,14 @@ impl Engine {
                         // The next leg of this place must not find the poller's entry of this one.
                         drop(sockets);
                         hand.free_legs.push(leg.id.index);
+                        self.housing.vacate(leg.id);
                         if let Some(entry) = self.legs.remove(&leg.id) {
                             hand.load[entry.phase] -= 1;
                         }
                     }
                     Garbage::Room(room) => hand.free_rooms.push(room.id.index),
-                    Garbage::Update(_)
+                    Garbage::Sockets(_)
+                    | Garbage::Update(_)
                     | Garbage::Encoder(_)
                     | Garbage::Members(_)
                     | Garbage::Sound(_) => {}
@@ -440,7 +451,7 @@ impl Engine {
     }
 
     /// A place for a leg on the worker, and in the phase, of a conference.
-    fn reserve_leg(&mut self, near: RoomId) -> Result<(LegId, usize), EngineError> {
+    pub(super) fn reserve_leg(&mut self, near: RoomId) -> Result<(LegId, usize), EngineError> {
         let full = EngineError::Full {
             what: "legs",
             limit: self.config.legs,
@@ -463,7 +474,12 @@ impl Engine {
     }
 
     /// Sends a leg to its worker, and registers it.
-    fn begin_leg(&mut self, leg: Leg, sockets: Option<LegSockets>, transport: Transport) {
+    pub(super) fn begin_leg(
+        &mut self,
+        leg: Leg,
+        sockets: Option<LegSockets>,
+        transport: Transport,
+    ) {
         let id = leg.id;
         let entry = LegEntry {
             transport,
@@ -488,7 +504,7 @@ impl Engine {
         serial
     }
 
-    fn hand(&mut self, worker: u16) -> &mut Hand {
+    pub(super) fn hand(&mut self, worker: u16) -> &mut Hand {
         &mut self.workers[usize::from(worker)]
     }
 }

@@ -268,7 +268,10 @@ impl Rehearsal {
         (self.watch.end)();
         match applied {
             Applied::Closed(leg) => self.stage.garbage.push(Garbage::Leg(leg, None)),
-            Applied::Opened { .. } | Applied::Done | Applied::Shutdown => {}
+            Applied::Opened { .. }
+            | Applied::MovedOut { .. }
+            | Applied::Done
+            | Applied::Shutdown => {}
         }
         for phase in 0..PHASES {
             if self.plane.is_busy(phase) {

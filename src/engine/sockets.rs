@@ -1,13 +1,27 @@
 //! The sockets of one leg.
 
-use unisono_rtp::net::MediaSocket;
+use unisono_rtp::net::{MediaPorts, MediaSocket};
+
+use super::Remote;
 
 /// One leg's sockets: bound by the control plane, read and written by a worker, closed by the control plane.
 #[derive(Debug)]
-pub(crate) struct LegSockets {
-    pub(crate) rtp: MediaSocket,
-    /// Absent when RTCP comes multiplexed on the RTP port.
-    pub(crate) rtcp: Option<MediaSocket>,
+pub(crate) enum LegSockets {
+    /// Its own.
+    Own(MediaPorts),
+    /// Its worker's shared ones. The peer announced this address.
+    Shared(Remote),
+}
+
+impl LegSockets {
+    /// A socket of its own.
+    pub(crate) fn own(&self, channel: Channel) -> Option<&MediaSocket> {
+        match (self, channel) {
+            (Self::Own(ports), Channel::Rtp) => Some(&ports.rtp),
+            (Self::Own(ports), Channel::Rtcp) => ports.rtcp.as_ref(),
+            (Self::Shared(_), _) => None,
+        }
+    }
 }
 
 /// Which of a leg's two sockets.

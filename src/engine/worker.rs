@@ -9,9 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::Duration;
 
 use nix::sys::eventfd::EventFd;
-use rtrb::{Consumer, Producer, PushError};
-use rtsan_standalone::scoped_disabler;
-use unisono_rtp::net::{ClockOffset, MediaSocket, Poller, RecvBuf, SendCounters};
+use rtrb::{Consumer, Producer};
+use unisono_rtp::net::{ClockOffset, Poller, RECV_BATCH, RecvBatch, RecvBuf, SendCounters};
 use unisono_timer::MonoTime;
 use unisono_timer::TickStats;
 use unisono_timer::{Period, Schedule};
@@ -21,10 +20,12 @@ use super::command::Command;
 use super::event::{Event, Garbage};
 use super::leg::PROMPTS;
 use super::meter::{WorkerMeter, bump};
+use super::outbox::Outbox;
 use super::phase::{PHASES, PhaseClock, SLOT};
 use super::plane::{Applied, MediaPlane, TickTime};
-use super::sockets::{Channel, LegSockets, from_token};
-use super::{LegId, Outlet};
+use super::shared::SharedPort;
+use super::sockets::{Channel, from_token};
+use super::sources::Found;
 
 /// Sockets that are told of at once.
 pub(crate) const TOKENS: usize = 256;
@@ -60,6 +61,8 @@ pub(crate) struct Links {
     pub(crate) idle: Arc<AtomicBool>,
     pub(crate) meter: Arc<WorkerMeter>,
     pub(crate) ticks: Arc<TickStats>,
+    /// For the legs without sockets of their own.
+    pub(crate) shared: Option<SharedPort>,
 }
 
 /// Everything a worker needs; made by the control plane, moved into the thread.
@@ -75,6 +78,8 @@ pub(crate) struct Worker {
     poller: Poller,
     tokens: Vec<u64>,
     received: RecvBuf,
+    /// Present with a shared port.
+    received_shared: Option<RecvBatch>,
     clock: PhaseClock,
     ticker: Ticker,
     schedule: Schedule,
@@ -97,8 +102,10 @@ impl Worker {
             wake: links.wake,
             ticks: links.ticks,
             plane: MediaPlane::new(legs, rooms),
+            received_shared: links.shared.as_ref().map(|_| RecvBatch::new()),
             outbox: Outbox {
                 sockets: (0..legs).map(|_| None).collect(),
+                shared: links.shared,
                 events: links.events,
                 garbage: links.garbage,
                 held: Vec::with_capacity(GARBAGE_HELD),
@@ -166,10 +173,12 @@ impl Worker {
             return true;
         }
         self.receive(offset);
+        self.receive_shared(offset);
         for phase in 0..PHASES {
             if let Some(due) = self.clock.take(phase, slot) {
                 self.plane
                     .tick(phase, due, time, &self.meter, &mut self.outbox);
+                self.outbox.flush();
             }
         }
         self.publish();
@@ -190,14 +199,31 @@ impl Worker {
             let Ok(command) = self.commands.pop() else {
                 break;
             };
+            let new_remote = match &command {
+                Command::Update { leg, update } => Some((leg.index, update.media.remote)),
+                _ => None,
+            };
             match self.plane.apply(command, time, &mut self.outbox) {
-                Applied::Done => {}
-                Applied::Opened { leg, sockets } => self.outbox.sockets[leg as usize] = sockets,
+                Applied::Done => {
+                    if let Some((leg, remote)) = new_remote {
+                        self.outbox.readdress(leg, remote);
+                    }
+                }
+                Applied::Opened { leg, sockets } => self.outbox.admit(leg, sockets),
+                Applied::MovedOut { leg, sockets } => {
+                    // What it still says under the old address goes out before.
+                    self.outbox.flush();
+                    self.outbox.dismiss(leg);
+                    self.outbox.sockets[leg as usize] = Some(sockets);
+                }
                 Applied::Closed(leg) => {
-                    let sockets = self.outbox.sockets[leg.id.index as usize].take();
+                    let sockets = self.outbox.dismiss(leg.id.index);
                     self.outbox.discard(Garbage::Leg(leg, sockets));
                 }
-                Applied::Shutdown => return true,
+                Applied::Shutdown => {
+                    self.outbox.flush();
+                    return true;
+                }
             }
         }
         for phase in 0..PHASES {
@@ -234,6 +260,55 @@ impl Worker {
         }
     }
 
+    /// Takes what arrived on the shared port.
+    fn receive_shared(&mut self, offset: ClockOffset) {
+        let most = TOKENS + DATAGRAMS_PER_LEG * self.plane.leg_count() as usize;
+        for channel in [Channel::Rtp, Channel::Rtcp] {
+            let mut budget = most;
+            while let (Some(shared), Some(batch), 1..) =
+                (&self.outbox.shared, &mut self.received_shared, budget)
+            {
+                let count = shared.fill(channel, batch, offset);
+                bump(&self.meter.datagrams_in, count as u64);
+                for index in 0..count {
+                    self.receive_one_shared(channel, index);
+                }
+                if count < RECV_BATCH {
+                    break;
+                }
+                budget = budget.saturating_sub(count);
+            }
+        }
+    }
+
+    fn receive_one_shared(&mut self, channel: Channel, index: usize) {
+        let (Some(shared), Some(batch)) = (&mut self.outbox.shared, &mut self.received_shared)
+        else {
+            return;
+        };
+        let Some((received, datagram)) = batch.get(index) else {
+            return;
+        };
+        let Found::Leg { leg, is_new } = shared.owner(channel, &received) else {
+            bump(&self.meter.strangers, 1);
+            return;
+        };
+        self.plane.receive(
+            leg,
+            channel,
+            datagram,
+            received.source,
+            received.arrival_ns,
+            &mut self.outbox,
+        );
+        if is_new
+            && self.plane.source_of(leg) == Some(canonical(received.source))
+            && let Some(shared) = &mut self.outbox.shared
+        {
+            shared.sources.learn(leg, received.source);
+        }
+    }
+
     fn receive_one(&mut self, token: u64, offset: ClockOffset) {
         let (index, channel) = from_token(token);
         let Some(socket) = self.outbox.socket(index, channel) else {
@@ -257,6 +332,7 @@ impl Worker {
     /// Lets the control plane know.
     fn publish(&mut self) {
         let (meter, outbox) = (&self.meter, &mut self.outbox);
+        outbox.flush();
         outbox.hand_over();
         meter.legs.store(self.plane.leg_count(), Ordering::Relaxed);
         meter
@@ -268,79 +344,17 @@ impl Worker {
         meter
             .send_failures
             .store(outbox.sent.failed(), Ordering::Relaxed);
-    }
-}
-
-/// Where the media plane's output goes: sockets and rings.
-#[derive(Debug)]
-struct Outbox {
-    sockets: Box<[Option<LegSockets>]>,
-    events: Producer<Event>,
-    garbage: Producer<Garbage>,
-    /// Garbage that found the ring full.
-    held: Vec<Garbage>,
-    notify: Arc<EventFd>,
-    /// Something was put into a ring since the control plane was told.
-    has_news: bool,
-    sent: SendCounters,
-    meter: Arc<WorkerMeter>,
-}
-
-impl Outbox {
-    fn socket(&self, leg: u32, channel: Channel) -> Option<&MediaSocket> {
-        let sockets = self.sockets.get(leg as usize)?.as_ref()?;
-        match channel {
-            Channel::Rtp => Some(&sockets.rtp),
-            Channel::Rtcp => sockets.rtcp.as_ref(),
-        }
-    }
-
-    /// Puts held garbage into the ring as far as it goes, and wakes the control plane if there is anything new.
-    fn hand_over(&mut self) {
-        while let Some(garbage) = self.held.pop() {
-            if let Err(PushError::Full(garbage)) = self.garbage.push(garbage) {
-                self.held.push(garbage);
-                break;
-            }
-            self.has_news = true;
-        }
-        if std::mem::take(&mut self.has_news) {
-            // The counter cannot overflow in practice, and when it is full the control plane knows already.
-            let _ = self.notify.write(1);
+        if let Some(shared) = &outbox.shared {
+            meter
+                .shared_overflows
+                .store(shared.overflows(), Ordering::Relaxed);
         }
     }
 }
 
-impl Outlet for Outbox {
-    fn send(&mut self, leg: LegId, channel: Channel, destination: SocketAddr, datagram: &[u8]) {
-        let mut sent = self.sent;
-        if let Some(socket) = self.socket(leg.index, channel) {
-            // A non-blocking send: the one system call that belongs to a tick.
-            scoped_disabler! {
-                socket.send_to(datagram, destination, &mut sent);
-            }
-        }
-        self.sent = sent;
-    }
-
-    fn event(&mut self, event: Event) {
-        if self.events.push(event).is_err() {
-            bump(&self.meter.events_dropped, 1);
-        }
-        self.has_news = true;
-    }
-
-    fn discard(&mut self, garbage: Garbage) {
-        self.has_news = true;
-        if let Err(PushError::Full(garbage)) = self.garbage.push(garbage) {
-            if self.held.len() < self.held.capacity() {
-                self.held.push(garbage);
-            } else {
-                // Rather a leak than a free on this thread. It takes a control plane that has been stuck for minutes.
-                std::mem::forget(garbage);
-            }
-        }
-    }
+/// As the latch has it: an IPv4 address is the same when it comes through an IPv6 socket.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn time(offset: ClockOffset) -> TickTime {

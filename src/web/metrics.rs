@@ -77,6 +77,12 @@ impl Collector for Snapshot {
         gauge(out, "legs", "Legs on the media plane", overview.legs as f64)?;
         gauge(
             out,
+            "shared_port_legs",
+            "Legs on a port that phones share",
+            overview.shared_legs as f64,
+        )?;
+        gauge(
+            out,
             "rooms",
             "Conferences on the media plane",
             overview.rooms as f64,
@@ -132,6 +138,20 @@ impl Collector for Snapshot {
             "send_failures",
             "Datagrams the kernel did not take",
             |w| w.figures.send_failures,
+        )?;
+        worker_counter(
+            out,
+            overview,
+            "shared_port_strangers",
+            "Datagrams to the shared port from addresses that no phone announced",
+            |w| w.figures.strangers,
+        )?;
+        worker_counter(
+            out,
+            overview,
+            "shared_port_overflows",
+            "Datagrams to the shared port lost because its receive buffer was full",
+            |w| w.figures.shared_overflows,
         )?;
         worker_counter(
             out,

@@ -5,4 +5,5 @@ mod calls;
 mod http;
 mod links;
 mod resources;
+mod shared_port;
 mod support;

@@ -102,7 +102,7 @@ pub(crate) struct Phone {
     /// What it heard since the last [`Phone::forget`], 8 kHz.
     pub(crate) heard: Vec<i16>,
     pub(crate) rtp: UdpSocket,
-    to: SocketAddr,
+    pub(crate) to: SocketAddr,
     encoder: Encoder,
     decoder: Decoder,
     sequence: u16,
@@ -164,7 +164,11 @@ impl Phone {
     /// Offers another direction, and waits for the answer, which it returns.
     pub(crate) async fn offer(&mut self, version: u32, direction: &str) -> String {
         let port = self.rtp.local_addr().unwrap().port();
-        let offer = description(port, version, direction);
+        self.reoffer(description(port, version, direction)).await
+    }
+
+    /// Offers another description within the call, and waits for the answer, which it returns.
+    pub(crate) async fn reoffer(&mut self, offer: String) -> String {
         self.exchange.sip.reinvite(self.call, offer).await.unwrap();
         match self.exchange.next().await {
             Event::Answered { answer, .. } => answer,

@@ -10,12 +10,14 @@ mod batch;
 mod limits;
 mod poller;
 mod ports;
+mod receive_batch;
 mod socket;
 
 pub use batch::{BATCH, SendBatch};
 pub use limits::{DescriptorLimit, descriptor_limit};
 pub use poller::{Poller, Watcher};
 pub use ports::{MediaPorts, PortError, PortPool};
+pub use receive_batch::{RECV_BATCH, RecvBatch};
 pub use socket::{
     ClockOffset, EXPEDITED_FORWARDING, MAX_DATAGRAM, MediaSocket, Received, RecvBuf, RecvCounters,
     SendCounters, SocketOptions,

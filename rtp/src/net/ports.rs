@@ -15,6 +15,23 @@ pub struct MediaPorts {
     pub rtcp: Option<MediaSocket>,
 }
 
+impl MediaPorts {
+    /// Ports of one's own choice: `port` for RTP and the next for RTCP. `port` is even, at most 65534.
+    pub fn bind(ip: IpAddr, port: u16, options: &SocketOptions) -> Result<Self, PortError> {
+        let bind = |port: u16| {
+            let address = SocketAddr::new(ip, port);
+            MediaSocket::bind(address, options).map_err(|error| match error.kind() {
+                io::ErrorKind::AddrInUse => PortError::Taken { address },
+                _ => PortError::from_io(error, ip),
+            })
+        };
+        Ok(Self {
+            rtp: bind(port)?,
+            rtcp: Some(bind(port.saturating_add(1))?),
+        })
+    }
+}
+
 /// Hands out ports of a range in turn, so that one just given up is used again as late as possible: packets of the
 /// call before still come in on it.
 #[derive(Debug, Clone)]
@@ -96,6 +113,12 @@ pub enum PortError {
         ip: IpAddr,
         /// Pairs in the range.
         pairs: u16,
+    },
+    /// A port that was to be this very one is somebody else's: end that program, or choose another port.
+    #[error("{address} is in use by another program, or twice by this one")]
+    Taken {
+        /// Local address.
+        address: SocketAddr,
     },
     /// The process may open no more descriptors: raise RLIMIT_NOFILE ([`super::descriptor_limit`]).
     #[error("no more file descriptors: raise the limit (ulimit -n, LimitNOFILE=)")]

@@ -20,7 +20,7 @@ pub const MAX_DATAGRAM: usize = 2048;
 const PLAUSIBLE_NS: u64 = 1_000_000_000;
 
 /// How many unusable results one call of `recv` passes over.
-const RETRIES: usize = 8;
+pub(super) const RETRIES: usize = 8;
 
 /// Settings of a media socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct SocketOptions {
     /// Differentiated services code point of outgoing packets, 0 to 63.
     pub dscp: u8,
     /// Receive buffer, bytes as the kernel counts them (a small datagram costs about 800); `None` for its default.
-    /// The kernel caps it at `net.core.rmem_max`.
+    /// Without CAP_NET_ADMIN the kernel caps it at `net.core.rmem_max`.
     pub receive_buffer: Option<usize>,
 }
 
@@ -71,6 +71,12 @@ impl MediaSocket {
         if let Some(bytes) = options.receive_buffer {
             // Refused only for values that the kernel replaces by its own bounds anyway.
             let _ = socket.set_recv_buffer_size(bytes);
+            let granted = socket.recv_buffer_size().unwrap_or(usize::MAX);
+            // The kernel doubles what it is asked for, for its own bookkeeping.
+            if granted / 2 < bytes {
+                let wanted = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX / 2);
+                set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, wanted);
+            }
         }
         set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
         set_option(&socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1);
@@ -111,26 +117,9 @@ impl MediaSocket {
                 )
             };
             let Ok(len) = usize::try_from(received) else {
-                let error = io::Error::last_os_error();
-                match error.raw_os_error() {
-                    Some(libc::EAGAIN) => return Ok(None),
-                    Some(libc::EINTR) => continue,
-                    Some(
-                        libc::ECONNREFUSED
-                        | libc::EHOSTUNREACH
-                        | libc::ENETUNREACH
-                        | libc::EHOSTDOWN
-                        | libc::ENETDOWN
-                        | libc::EPROTO
-                        | libc::ENOPROTOOPT
-                        | libc::EMSGSIZE,
-                    ) => {
-                        buf.counters.icmp_errors = buf.counters.icmp_errors.wrapping_add(1);
-                        continue;
-                    }
-                    // Memory is short: the datagram waits.
-                    Some(libc::ENOMEM | libc::ENOBUFS) => return Ok(None),
-                    _ => return Err(error),
+                match buf.counters.judge(io::Error::last_os_error())? {
+                    Failure::Nothing => return Ok(None),
+                    Failure::Passing => continue,
                 }
             };
             let Some(source) = address::from_kernel(&source) else {
@@ -184,6 +173,11 @@ impl MediaSocket {
                 }
             }
         }
+    }
+
+    /// The receive buffer that was granted, bytes as in [`SocketOptions`].
+    pub fn receive_buffer(&self) -> usize {
+        self.socket.recv_buffer_size().unwrap_or(0) / 2
     }
 
     /// The address it is bound to.
@@ -255,6 +249,40 @@ pub struct RecvCounters {
     pub oversized: u64,
 }
 
+impl RecvCounters {
+    /// What a failure to receive means, after counting it; an error if the socket is of no more use.
+    pub(super) fn judge(&mut self, error: io::Error) -> io::Result<Failure> {
+        match error.raw_os_error() {
+            // Where memory is short, the datagram waits.
+            Some(libc::EAGAIN | libc::ENOMEM | libc::ENOBUFS) => Ok(Failure::Nothing),
+            Some(libc::EINTR) => Ok(Failure::Passing),
+            Some(
+                libc::ECONNREFUSED
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::ENETDOWN
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::EMSGSIZE,
+            ) => {
+                self.icmp_errors = self.icmp_errors.wrapping_add(1);
+                Ok(Failure::Passing)
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+/// Why there is no datagram, while the socket is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// None has come.
+    Nothing,
+    /// Something was in the way; there may be one behind it.
+    Passing,
+}
+
 /// What became of packets that were to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SendCounters {
@@ -314,7 +342,7 @@ impl ClockOffset {
     }
 
     /// Converts a stamp; one that is missing or impossible becomes the time of measurement.
-    fn monotonic_ns(self, stamp_ns: Option<u64>) -> u64 {
+    pub(super) fn monotonic_ns(self, stamp_ns: Option<u64>) -> u64 {
         let age = stamp_ns.map(|stamp| self.realtime_ns.wrapping_sub(stamp) as i64);
         match age {
             Some(age) if age.unsigned_abs() <= PLAUSIBLE_NS => {
@@ -350,20 +378,20 @@ fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: lib
 }
 
 /// Space for control messages, aligned as their header has to be.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[repr(C, align(8))]
-struct ControlSpace([u8; 128]);
+pub(super) struct ControlSpace(pub(super) [u8; 128]);
 
 const _: () = assert!(mem::align_of::<libc::cmsghdr>() <= 8);
 
 /// What the kernel said about a datagram.
-struct Control {
-    realtime_ns: Option<u64>,
-    dropped: u32,
+pub(super) struct Control {
+    pub(super) realtime_ns: Option<u64>,
+    pub(super) dropped: u32,
 }
 
 impl Control {
-    fn read(message: &libc::msghdr) -> Self {
+    pub(super) fn read(message: &libc::msghdr) -> Self {
         let mut control = Self {
             realtime_ns: None,
             dropped: 0,

@@ -134,6 +134,14 @@ impl Leg {
         }
     }
 
+    /// Where its RTP comes from, once that has proved itself.
+    pub(crate) fn source(&self) -> Option<SocketAddr> {
+        match &self.transport {
+            Transport::Rtp(stream) => stream.source(),
+            Transport::Rings(_) => None,
+        }
+    }
+
     /// It joins a conference: what came by rings before was not meant for it.
     pub(crate) fn enter(&mut self) {
         if let Transport::Rings(end) = &mut self.transport {

@@ -10,6 +10,7 @@ mod renegotiation;
 mod reports;
 mod rings;
 mod seats;
+mod shared;
 mod size;
 mod sockets;
 mod switching;

@@ -15,7 +15,7 @@ use crate::engine::rehearsal::Mouth;
 use crate::engine::{Engine, EngineConfig, LegPolicy, MediaSpec, Remote};
 
 /// Workers are told apart by their threads' names, so one engine at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+pub(super) static ALONE: Mutex<()> = Mutex::new(());
 
 fn engine() -> Engine {
     Engine::start(EngineConfig {

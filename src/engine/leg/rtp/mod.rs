@@ -124,6 +124,11 @@ impl RtpStream {
         self.remote_ssrc
     }
 
+    /// Where its RTP comes from, once that has proved itself.
+    pub(crate) fn source(&self) -> Option<SocketAddr> {
+        self.latch.source()
+    }
+
     /// Whether audio is to be sent now: the far end wants it, and its address is known.
     pub(crate) fn sends(&self) -> bool {
         self.media.sends && self.latch.destination().is_some()
