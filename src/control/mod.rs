@@ -13,6 +13,7 @@
 //! | `liveness.rs` | phones that vanished |
 //! | `call.rs` | a call's signalling and media: offers, answers, legs |
 //! | `requests.rs` | what the HTTP side asks |
+//! | `overload.rs` | new calls refused where there is too much to do, and who is told |
 //! | `capacity.rs` | how many legs this machine carries, and what limits them |
 //! | `handle.rs` | the way to ask |
 
@@ -21,6 +22,7 @@ mod capacity;
 mod handle;
 mod links;
 mod liveness;
+mod overload;
 mod phones;
 mod requests;
 mod server;

@@ -133,7 +133,8 @@ impl Server {
             PromptLibrary::load(&source, &PROMPT_RATES)
         })
         .await??;
-        let engine = Engine::start(engine_config(&config, &capacity))?;
+        let mut engine = Engine::start(engine_config(&config, &capacity))?;
+        engine.set_overload(config.overload);
         let realtime = describe_grants(&engine);
         let bridge = start_bridge(&config)?;
         let links = bridge

@@ -21,6 +21,7 @@ use super::command::Command;
 use super::event::{Event, Garbage};
 use super::leg::PROMPTS;
 use super::meter::{WorkerMeter, bump};
+use super::overload::{Gauge, Moment, Thresholds};
 use super::phase::{PHASES, PhaseClock, SLOT};
 use super::plane::{Applied, MediaPlane, TickTime};
 use super::sockets::{Channel, LegSockets, from_token};
@@ -60,6 +61,7 @@ pub(crate) struct Links {
     pub(crate) idle: Arc<AtomicBool>,
     pub(crate) meter: Arc<WorkerMeter>,
     pub(crate) ticks: Arc<TickStats>,
+    pub(crate) thresholds: Arc<Thresholds>,
 }
 
 /// Everything a worker needs; made by the control plane, moved into the thread.
@@ -78,6 +80,7 @@ pub(crate) struct Worker {
     clock: PhaseClock,
     ticker: Ticker,
     schedule: Schedule,
+    gauge: Gauge,
 }
 
 impl Worker {
@@ -114,6 +117,7 @@ impl Worker {
             clock: PhaseClock::default(),
             ticker: Ticker::new(schedule)?,
             schedule,
+            gauge: Gauge::new(links.thresholds),
         })
     }
 
@@ -139,6 +143,7 @@ impl Worker {
 
     /// Sleeps until there is a command. True when the worker is to end.
     fn idle(&mut self) -> Result<bool, TickerError> {
+        self.plane.set_level(self.gauge.rest(&self.meter));
         self.idle.store(true, Ordering::SeqCst);
         // A command that came before the flag was up finds nobody to wake: so look once more, and not before the
         // flag can be seen.
@@ -162,6 +167,7 @@ impl Worker {
     fn work(&mut self, slot: u64) -> bool {
         let offset = ClockOffset::measure();
         let time = time(offset);
+        let began = Moment::new(self.schedule.deadline(slot).as_nanos(), time.now_ns);
         if self.apply_commands(time, slot) {
             return true;
         }
@@ -179,6 +185,8 @@ impl Worker {
         if self.schedule.number_at(finished) > slot {
             bump(&self.meter.overruns, 1);
         }
+        let level = self.gauge.worked(began, finished.as_nanos(), &self.meter);
+        self.plane.set_level(level);
         false
     }
 
@@ -262,6 +270,7 @@ impl Worker {
         meter
             .busy_rooms
             .store(self.plane.busy_rooms(), Ordering::Relaxed);
+        meter.dozing.store(self.plane.dozing(), Ordering::Relaxed);
         meter
             .datagrams_out
             .store(outbox.sent.sent, Ordering::Relaxed);

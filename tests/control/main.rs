@@ -4,5 +4,6 @@
 mod calls;
 mod http;
 mod links;
+mod overload;
 mod resources;
 mod support;
