@@ -133,7 +133,8 @@ impl Worker {
                 Some(slot) => {
                     let tick = self.ticker.wait_for(slot.max(self.ticker.next_number()))?;
                     self.ticks.record(&tick);
-                    if self.work(tick.number + tick.missed) {
+                    let due = self.schedule.deadline(tick.number);
+                    if self.work(tick.number + tick.missed, due) {
                         return Ok(());
                     }
                 }
@@ -163,11 +164,11 @@ impl Worker {
         Ok(ends)
     }
 
-    /// Everything that a wake-up at `slot` brings. True when the worker is to end.
-    fn work(&mut self, slot: u64) -> bool {
+    /// Everything that a wake-up at `slot`, which was due then, brings. True when the worker is to end.
+    fn work(&mut self, slot: u64, due: MonoTime) -> bool {
         let offset = ClockOffset::measure();
         let time = time(offset);
-        let began = Moment::new(self.schedule.deadline(slot).as_nanos(), time.now_ns);
+        let began = Moment::new(due.as_nanos(), time.now_ns);
         if self.apply_commands(time, slot) {
             return true;
         }

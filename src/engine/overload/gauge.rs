@@ -160,11 +160,12 @@ mod tests {
                 if self.changes.last() != Some(&level) {
                     self.changes.push(level);
                 }
-                // What was missed is skipped.
-                due += INTERVAL * (1 + (ended - due) / INTERVAL);
+                // Up to two missed intervals are caught up, the others skipped.
+                let behind = ended.saturating_sub(due + INTERVAL) / INTERVAL;
+                due += INTERVAL * (1 + behind.saturating_sub(2));
                 self.now = ended;
             }
-            self.now = due;
+            self.now = self.now.max(due);
         }
 
         fn draw(&mut self) -> u64 {

@@ -19,6 +19,8 @@ const MOST_WINDOWS: u64 = 64;
 pub(super) struct Load {
     /// `None` until the first work.
     window_began_ns: Option<u64>,
+    /// When the last work ended.
+    ended_ns: u64,
     /// Processor time used for work, and time lost, in this window.
     work_ns: u64,
     lost_ns: u64,
@@ -50,7 +52,9 @@ impl Load {
         let wall_ns = ended_ns - began_ns;
         // The two clocks are read one after the other.
         let cpu_ns = cpu_ns.min(wall_ns);
-        let late_ns = began_ns.saturating_sub(due_ns.max(window_began_ns));
+        // Who begins late because the work before took so long has lost nothing.
+        let late_ns = began_ns.saturating_sub(due_ns.max(self.ended_ns).max(window_began_ns));
+        self.ended_ns = ended_ns;
         self.work_ns += cpu_ns;
         self.lost_ns += late_ns + (wall_ns - cpu_ns);
         let span_ns = ended_ns.saturating_sub(window_began_ns);

