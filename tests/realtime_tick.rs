@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use rtsan_standalone::nonblocking;
 use unisono::bridge::mover::Patches;
 use unisono::engine::rehearsal::{Mouth, Rehearsal, address};
-use unisono::engine::{Channel, LegId, LegPolicy, MediaSpec, Remote, RingEnd, RoomId};
+use unisono::engine::{Channel, LegId, LegPolicy, Level, MediaSpec, Remote, RingEnd, RoomId};
 use unisono_dahdi::exchange::Lines;
 use unisono_dahdi_trunk::{Directory, Trunk};
 use unisono_mixer::SampleRate;
@@ -26,6 +26,7 @@ fn every_tick_is_real_time() {
         show.speak();
         show.link();
         show.disturb();
+        show.overload();
         match show.random(60) {
             0 => show.plane.tick_after_stall(1),
             1 => show.plane.tick_after_stall(40),
@@ -35,6 +36,7 @@ fn every_tick_is_real_time() {
     }
     show.plane.shut_down();
     assert!(show.acts.iter().all(|count| *count > 5), "{:?}", show.acts);
+    assert!(show.most_dozing > 0, "silent legs are shed now and then");
     assert_eq!(CALLS.get(), 0, "calls of the allocator");
 
     // The counter itself works.
@@ -95,6 +97,7 @@ struct Show {
     rooms: Vec<RoomId>,
     cast: Vec<Actor>,
     acts: [usize; 14],
+    most_dozing: u64,
     seed: u64,
     calls: u16,
 }
@@ -118,6 +121,7 @@ impl Show {
             rooms,
             cast: Vec::new(),
             acts: [0; 14],
+            most_dozing: 0,
             seed: 0x5eed,
             calls: 0,
         }
@@ -244,6 +248,15 @@ impl Show {
             far.receive(&mut frame);
         }
         end();
+    }
+
+    /// Another level of overload, now and then.
+    fn overload(&mut self) {
+        if self.random(12) == 0 {
+            let level = Level::from_number(self.random(4));
+            self.plane.set_level(level);
+        }
+        self.most_dozing = self.most_dozing.max(self.plane.dozing());
     }
 
     /// What else arrives: digits, comfort noise, reports, strangers, restarts, rubbish.

@@ -6,7 +6,7 @@ use crate::level;
 use crate::limiter::Limiter;
 use crate::rate::{MAX_FRAME, SampleRate};
 use crate::resample::MAX_PAST;
-use crate::samples::Ramp;
+use crate::samples::{self, Ramp};
 use crate::talk::Detector;
 
 /// What a participant may do.
@@ -201,6 +201,15 @@ impl Strip {
     /// Whether the participant is talking, by the detector's own smoothing: see [`StripSettings`].
     pub fn is_talking(&self) -> bool {
         self.detector.is_talking()
+    }
+
+    /// Whether a frame as loud as this one would open the gate or count as talking. Changes nothing.
+    pub fn would_hear(&self, frame: &[i16]) -> bool {
+        let gain = self.input.target;
+        self.may_speak()
+            && self
+                .detector
+                .would_hear(samples::mean_square(frame) * gain * gain)
     }
 
     /// Level of the last frame after the input gain, in dBov. -127 without one.

@@ -97,6 +97,11 @@ impl Detector {
         self.stopped()
     }
 
+    /// Whether a frame of this mean square would open the gate or count as talking.
+    pub(crate) fn would_hear(&self, mean_square: f32) -> bool {
+        mean_square >= self.gate_threshold.min(self.talk_threshold)
+    }
+
     pub(crate) fn set_may_talk(&mut self, may_talk: bool) {
         self.may_talk = may_talk;
     }

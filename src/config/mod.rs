@@ -6,6 +6,7 @@
 
 mod dahdi;
 mod error;
+mod overload;
 mod parse;
 mod section;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::time::Duration;
 use unisono_rtp::codec::Codec;
 
 use crate::conference::{Policy, Settings};
+use crate::engine::OverloadSettings;
 use crate::sip::Algorithm;
 use crate::sip::sdp::{CodecOrder, Network};
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub conferences: Vec<Conference>,
     /// Links to DAHDI conferences: `[dahdi]`.
     pub dahdi: Dahdi,
+    /// The loads above which workers shed: `[overload]`.
+    pub overload: OverloadSettings,
 }
 
 impl Config {

@@ -10,7 +10,7 @@ use unisono_rtp::codec::Codec;
 
 use super::error::ConfigErrors;
 use super::section::{Report, Section, integer};
-use super::{Conference, Config, Http, Media, Sip, Sounds, User, dahdi};
+use super::{Conference, Config, Http, Media, Sip, Sounds, User, dahdi, overload};
 use crate::conference::{Policy, RoomRate, Settings, is_conference_name, is_pin};
 use crate::sip::Algorithm;
 use crate::sip::sdp::{CodecOrder, Network};
@@ -43,6 +43,9 @@ pub(super) fn read(text: &str, report: &mut Report<'_>) -> Config {
     let mut media = top.section("media", report);
     let ports = read_media(&mut media, &mut config.media, report);
     media.finish(report);
+    let mut shedding = top.section("overload", report);
+    overload::read(&mut shedding, &mut config.overload, report);
+    shedding.finish(report);
     let mut sounds = top.section("sounds", report);
     read_sounds(&mut sounds, &mut config.sounds, report);
     sounds.finish(report);

@@ -525,3 +525,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn overload_begins_at_percentages_in_order() {
+    let loads = |text: &str| {
+        let overload = parse(text).overload;
+        (
+            overload.refuse_above,
+            overload.trim_above,
+            overload.shed_above,
+        )
+    };
+    assert_eq!(loads(""), (80, 90, 97));
+    assert_eq!(loads("[overload]\nrefuse_above = 0"), (0, 90, 97));
+    assert_eq!(
+        loads("[overload]\nrefuse_above = 100"),
+        (100, 100, 100),
+        "those above it move along"
+    );
+    let said = errors("[overload]\nrefuse_above = 50\ntrim_above = 40\n");
+    assert!(
+        said.contains("3:14: overload.trim_above: expected at least refuse_above, 50, found 40"),
+        "{said}"
+    );
+    let said = errors("[overload]\nshed_above = 101\n");
+    assert!(
+        said.contains("0 (always) to 100 (never), found 101"),
+        "{said}"
+    );
+}

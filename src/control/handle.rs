@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::conference::{ConferenceView, LinkView, ParticipantView};
-use crate::engine::WorkerFigures;
+use crate::engine::{Level, OverloadSettings, WorkerFigures};
 use unisono_timer::Snapshot;
 
 /// Why a request was not carried out.
@@ -63,6 +63,8 @@ impl ParticipantChange {
 pub struct WorkerOverview {
     /// Its counters.
     pub figures: WorkerFigures,
+    /// What it has given up to finish in time.
+    pub level: Level,
     /// How late it woke.
     pub lateness: Snapshot,
     /// Wake-ups that never came.
@@ -100,6 +102,12 @@ pub struct Overview {
     pub problems: Vec<String>,
     /// Why links are not made, if they are not; calls work meanwhile.
     pub link_problem: Option<String>,
+    /// What workers give up for want of time, and what to do, if any does; calls that are up work meanwhile.
+    pub overload_problem: Option<String>,
+    /// The loads above which workers shed.
+    pub overload: OverloadSettings,
+    /// Calls refused since the start, by reason.
+    pub calls_refused: Vec<(&'static str, u64)>,
     /// The media workers.
     pub workers: Vec<WorkerOverview>,
     /// Counters of the signalling: name, help, value.
@@ -120,6 +128,7 @@ pub(crate) enum Request {
     Change(String, u64, ParticipantChange, Reply<ParticipantView>),
     Kick(String, u64, Reply<()>),
     Overview(oneshot::Sender<Overview>),
+    SetOverload(OverloadSettings, oneshot::Sender<()>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -218,6 +227,15 @@ impl ControlHandle {
     /// [`ControlError::Stopping`].
     pub async fn overview(&self) -> Result<Overview, ControlError> {
         self.ask(Request::Overview).await
+    }
+
+    /// Sets the loads above which workers shed, until the server ends. `refuse_above` 0 refuses all new calls.
+    ///
+    /// # Errors
+    /// [`ControlError::Stopping`].
+    pub async fn set_overload(&self, settings: OverloadSettings) -> Result<(), ControlError> {
+        self.ask(|reply| Request::SetOverload(settings, reply))
+            .await
     }
 
     /// Hangs up on everyone and ends.

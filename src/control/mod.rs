@@ -14,6 +14,7 @@
 //! | `call.rs` | a call's signalling and media: offers, answers, legs |
 //! | `ports.rs` | which ports a call's media gets: its own, or its worker's shared ones |
 //! | `requests.rs` | what the HTTP side asks |
+//! | `overload.rs` | new calls refused where there is too much to do, and who is told |
 //! | `capacity.rs` | how many legs this machine carries, and what limits them |
 //! | `handle.rs` | the way to ask |
 
@@ -22,6 +23,7 @@ mod capacity;
 mod handle;
 mod links;
 mod liveness;
+mod overload;
 mod phones;
 mod ports;
 mod requests;

@@ -7,6 +7,7 @@ use tracing::{debug, info, warn};
 use unisono_rtp::net::{MediaPorts, PortError};
 
 use super::call::{Call, KeyWay, Media, local_media, media_spec};
+use super::overload::RefusalReason;
 use super::ports::port_numbers;
 use super::switchboard::Switchboard;
 use crate::conference::{CallId, Caller, ConferenceName, Decision};
@@ -26,6 +27,8 @@ enum Refused {
     Ports(#[from] PortError),
     #[error("{0}")]
     Engine(#[from] EngineError),
+    #[error("the media workers have too much to do; to be tried again in {retry_after} s")]
+    Overload { retry_after: u32 },
 }
 
 impl Refused {
@@ -50,6 +53,19 @@ impl Refused {
             }
             Self::Ports(_) => (503, "No free media port", retry()),
             Self::Engine(_) => (503, "No free leg", retry()),
+            Self::Overload { retry_after } => (
+                503,
+                "Overloaded",
+                Some(("Retry-After".to_owned(), retry_after.to_string())),
+            ),
+        }
+    }
+
+    fn reason(&self) -> RefusalReason {
+        match self {
+            Self::Sdp(_) => RefusalReason::Media,
+            Self::Ports(_) | Self::Engine(_) => RefusalReason::Resources,
+            Self::Overload { .. } => RefusalReason::Overload,
         }
     }
 }
@@ -99,6 +115,7 @@ impl Switchboard {
             Decision::Admit { conference, .. } | Decision::AskPin { conference, .. } => conference,
             Decision::Refuse(refusal) => {
                 info!(%call, from = %incoming.source, number = incoming.user, "refused: {refusal}");
+                self.refusals.count(RefusalReason::Conference);
                 let retry =
                     (refusal.status() == 503).then(|| ("Retry-After".into(), RETRY_AFTER.into()));
                 let reason = refusal.to_string();
@@ -116,7 +133,13 @@ impl Switchboard {
                 }
             }
             Err(refused) => {
-                warn!(%call, from = %incoming.source, number = incoming.user, "refused: {refused}");
+                // Who has too much to do already does not write a line for each call as well.
+                if !matches!(refused, Refused::Overload { .. }) {
+                    warn!(%call, from = %incoming.source, number = incoming.user, "refused: {refused}");
+                } else {
+                    debug!(%call, from = %incoming.source, number = incoming.user, "refused: {refused}");
+                }
+                self.refusals.count(refused.reason());
                 let actions = self.model.hung_up(self.now(), call);
                 let (status, reason, header) = refused.response(incoming.ours);
                 self.refuse(call, status, reason, header).await;
@@ -133,6 +156,9 @@ impl Switchboard {
         incoming: &Incoming,
         conference: ConferenceName,
     ) -> Result<String, Refused> {
+        if let Some(retry_after) = self.turned_away(&conference) {
+            return Err(Refused::Overload { retry_after });
+        }
         let room = self.acquire_room(&conference)?;
         let answered = match &incoming.offer {
             None => self.offer_media(incoming),

@@ -6,6 +6,7 @@ use tracing::warn;
 
 use super::call::Call;
 use super::handle::{ControlError, Overview, ParticipantChange, Reply, Request, WorkerOverview};
+use super::overload::overload_problem;
 use super::switchboard::Switchboard;
 use crate::conference::{
     Action, CallId, CommandError, ConferenceView, MediaView, ParticipantId, ParticipantView,
@@ -80,6 +81,10 @@ impl Switchboard {
             Request::Overview(reply) => {
                 let overview = self.overview().await;
                 drop(reply.send(overview));
+            }
+            Request::SetOverload(settings, reply) => {
+                self.engine.set_overload(settings);
+                let _ = reply.send(());
             }
             // The task's loop takes it.
             Request::Stop(_) => {}
@@ -256,11 +261,15 @@ impl Switchboard {
             links: self.links.all(&self.engine),
             problems,
             link_problem: self.links.problem(),
+            overload_problem: overload_problem(&reports, self.engine.overload_settings()),
+            overload: self.engine.overload_settings(),
+            calls_refused: self.refusals.all().to_vec(),
             workers: reports
                 .into_iter()
                 .zip(demotions)
                 .map(|(report, demoted)| WorkerOverview {
                     figures: report.figures,
+                    level: report.level,
                     lateness: report.lateness,
                     missed_ticks: report.missed_ticks,
                     demoted,

@@ -137,7 +137,8 @@ impl Server {
         let settings = engine_config(&config, &capacity);
         let media_ip = media_address(sip_address);
         let shared = bind_shared(&config.media, media_ip, settings.workers, settings.legs)?;
-        let engine = Engine::start_sharing(settings, shared)?;
+        let mut engine = Engine::start_sharing(settings, shared)?;
+        engine.set_overload(config.overload);
         let realtime = describe_grants(&engine);
         let bridge = start_bridge(&config)?;
         let links = bridge

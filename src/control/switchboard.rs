@@ -18,6 +18,7 @@ use super::call::{Call, Farewell, KeyWay};
 use super::capacity::Capacity;
 use super::handle::Request;
 use super::links::Links;
+use super::overload::{OverloadLog, Refusals};
 use super::requests::Pulse;
 use crate::conference::{
     Action, CallId, ConferenceName, Conferences, HangUpReason, Now, Prompt, RoomRate, Target,
@@ -69,6 +70,8 @@ pub(super) struct Switchboard {
     pub(super) ports: PortPool,
     pub(super) by_leg: HashMap<LegId, CallId>,
     pub(super) links: Links,
+    pub(super) refusals: Refusals,
+    pub(super) overload_log: OverloadLog,
     prompts: Arc<PromptLibrary>,
     /// When those who are being told why are hung up at the latest.
     farewells: BTreeSet<(Instant, CallId)>,
@@ -123,6 +126,8 @@ impl Switchboard {
             prompts,
             by_leg: HashMap::new(),
             links,
+            refusals: Refusals::default(),
+            overload_log: OverloadLog::default(),
             farewells: BTreeSet::new(),
             rooms: HashMap::new(),
             notifier,
@@ -163,7 +168,10 @@ impl Switchboard {
                 },
                 () = tokio::time::sleep_until(timeout.into()) => self.on_timeout().await,
                 () = linked.notified() => self.settle_links(),
-                _ = round.tick() => self.take_pulse(),
+                _ = round.tick() => {
+                    self.take_pulse();
+                    self.watch_load();
+                }
                 _ = silence.tick(), if silence_check.is_some() => self.ask_silent_phones().await,
             }
             self.on_media().await;

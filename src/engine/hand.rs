@@ -17,6 +17,7 @@ use unisono_timer::{
 use super::command::Command;
 use super::event::{Event, Garbage};
 use super::meter::WorkerMeter;
+use super::overload::Thresholds;
 use super::phase::PHASES;
 use super::registry::{EngineConfig, EngineError};
 use super::shared::SharedPort;
@@ -45,6 +46,7 @@ pub(super) struct Hand {
     idle: Arc<AtomicBool>,
     pub(super) poller: Watcher,
     pub(super) meter: Arc<WorkerMeter>,
+    pub(super) thresholds: Arc<Thresholds>,
     pub(super) ticks: Arc<TickStats>,
     pub(super) grant: RealtimeGrant,
     /// Absent where the system refused one.
@@ -71,6 +73,7 @@ impl Hand {
         let idle = Arc::new(AtomicBool::new(false));
         let meter = Arc::new(WorkerMeter::default());
         let ticks = Arc::new(TickStats::new());
+        let thresholds = Arc::new(Thresholds::default());
         let worker_poller = Poller::new(TOKENS)?;
         let poller = worker_poller.watcher();
         let links = Links {
@@ -83,6 +86,7 @@ impl Hand {
             meter: Arc::clone(&meter),
             ticks: Arc::clone(&ticks),
             shared: shared.map(|ports| SharedPort::new(ports, config.legs)),
+            thresholds: Arc::clone(&thresholds),
         };
         let worker = Worker::new(links, worker_poller, config.legs, config.rooms)?;
         let request = realtime_request(number, config);
@@ -107,6 +111,7 @@ impl Hand {
             idle,
             poller,
             meter,
+            thresholds,
             ticks,
             grant,
             watchdog,

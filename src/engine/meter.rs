@@ -112,6 +112,16 @@ meters! {
         overruns: AtomicU64 => u64,
         /// Time spent working, ns.
         busy_ns: AtomicU64 => u64,
+        /// Processor time used for work, ns: less than `busy_ns` by what the host and other threads took.
+        cpu_ns: AtomicU64 => u64,
+        /// Share of its time that its work takes, smoothed, thousandths.
+        load_permille: AtomicU64 => u64,
+        /// Number of its overload level, 0 to 3: see [`Level::from_number`](super::Level::from_number).
+        overload_level: AtomicU64 => u64,
+        /// Silent legs that are not decoded now.
+        dozing: AtomicU64 => u64,
+        /// Packets of silent legs that were dropped unread.
+        packets_unread: AtomicU64 => u64,
     }
 }
 

@@ -41,6 +41,7 @@ impl MediaPlane {
         bump(&meter.caught_up, u64::from(due.run - 1));
         for _ in 0..due.run {
             self.phases[phase].interval += 1;
+            self.phases[phase].dozing = 0;
             bump(&meter.intervals, 1);
             for seat in 0..self.phases[phase].rooms.len() {
                 self.mix(self.phases[phase].rooms[seat], phase, time, meter, outlet);
@@ -60,9 +61,11 @@ impl MediaPlane {
         outlet: &mut impl Outlet,
     ) {
         let interval = self.phases[phase].interval;
+        let (trims, sheds) = (self.level.trims(), self.level.sheds());
         let Self {
             legs,
             rooms,
+            phases,
             desk,
             frame,
             prompt,
@@ -81,6 +84,9 @@ impl MediaPlane {
                 continue;
             };
             let length = leg.rate().frame_len();
+            if sheds || leg.dozes() {
+                phases[phase].dozing += u64::from(leg.rest(sheds, time.now_ns, meter));
+            }
             let measure = (interval + u64::from(member)).is_multiple_of(MEASURE_EVERY);
             let change = match leg.take_frame(time.now_ns, measure, &mut frame[..length], outlet) {
                 Taken::Audio => {
@@ -92,7 +98,10 @@ impl MediaPlane {
             };
             match change {
                 Some(TalkChange::Started) => outlet.event(Event::TalkStarted(leg.id)),
-                Some(TalkChange::Stopped) => outlet.event(Event::TalkStopped(leg.id)),
+                Some(TalkChange::Stopped) => {
+                    leg.fell_silent(time.now_ns);
+                    outlet.event(Event::TalkStopped(leg.id));
+                }
                 None => {}
             }
         }
@@ -160,6 +169,7 @@ impl MediaPlane {
                 Hearing::Nothing => (&SILENCE[..length], &[]),
             };
             stream.part_from(&mut room.encoders);
+            stream.encoder.save_effort(trims);
             stream.send_own(heard, csrcs, buffers, outlet);
             bump(&meter.encodes, 1);
         }
@@ -180,6 +190,7 @@ impl MediaPlane {
                 stream.send_own(heard, room.talkers.all(), buffers, outlet);
                 continue;
             };
+            shared.encoder.save_effort(trims);
             let (payload, fresh) = shared.payload(interval, heard, &stream.encoder);
             let anew = stream.send_shared(payload, heard, room.talkers.all(), buffers, outlet);
             bump(&meter.encodes, u64::from(fresh) + u64::from(anew));

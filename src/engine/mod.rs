@@ -13,6 +13,7 @@
 //! | `media.rs` | what a negotiation agreed on |
 //! | `phase.rs` | what is due when, and what becomes of late ticks |
 //! | `command.rs`, `event.rs`, `meter.rs` | what passes between control plane and worker |
+//! | `overload/` | how busy a worker is, and what it gives up when that is too much |
 //! | `rehearsal.rs` | the media plane in virtual time, for tests and benchmarks |
 //! | `registry.rs`, `reports.rs` | which conference and leg live where; what is told of them |
 //! | `housing.rs` | which legs are on a shared port |
@@ -29,6 +30,7 @@ mod meter;
 mod mixing;
 mod opus_sender;
 mod outbox;
+mod overload;
 mod phase;
 mod plane;
 mod player;
@@ -52,6 +54,7 @@ pub use event::Event;
 pub(crate) use hand::realtime_request;
 pub use media::{LegPolicy, MediaSpec};
 pub use meter::{FlowFigures, LegFigures, WorkerFigures};
+pub use overload::{Level, OverloadSettings};
 pub use phase::{MAX_CATCH_UP, PHASES, SLOT};
 pub use player::Sound;
 pub use registry::{Engine, EngineConfig, EngineError};

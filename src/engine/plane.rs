@@ -13,6 +13,7 @@ use unisono_rtp::rtcp::NtpTime;
 use super::command::Command;
 use super::event::Garbage;
 use super::leg::{Leg, SendBuffers};
+use super::overload::Level;
 use super::phase::PHASES;
 use super::room::{Room, SharedEncoder};
 use super::sockets::{Channel, LegSockets};
@@ -30,6 +31,8 @@ pub(crate) struct MediaPlane {
     /// Slab indices of legs that had audio in the interval being mixed.
     pub(super) audible: Vec<u32>,
     pub(super) buffers: SendBuffers,
+    /// What is given up for want of time.
+    pub(super) level: Level,
     leg_count: u64,
 }
 
@@ -42,6 +45,8 @@ pub(super) struct PhaseWork {
     pub(super) alone: Vec<u32>,
     /// Intervals mixed so far; skipped ones are not among them.
     pub(super) interval: u64,
+    /// Legs in conferences that were not decoded in the last interval.
+    pub(super) dozing: u64,
 }
 
 /// The time of one tick, on the clocks that are needed.
@@ -88,12 +93,14 @@ impl MediaPlane {
                 rooms: Vec::with_capacity(rooms),
                 alone: Vec::with_capacity(legs),
                 interval: 0,
+                dozing: 0,
             }),
             desk: Desk::new(),
             frame: Box::new([0; MAX_FRAME]),
             prompt: Box::new([0; MAX_FRAME]),
             audible: Vec::with_capacity(legs),
             buffers: SendBuffers::new(),
+            level: Level::Normal,
             leg_count: 0,
         }
     }
@@ -106,6 +113,17 @@ impl MediaPlane {
     /// Legs served: all but those that rest.
     pub(crate) fn leg_count(&self) -> u64 {
         self.leg_count
+    }
+
+    /// What is given up from the next interval on.
+    pub(crate) fn set_level(&mut self, level: Level) {
+        self.level = level;
+    }
+
+    /// Legs in conferences whose silence is not decoded.
+    pub(crate) fn dozing(&self) -> u64 {
+        let busy = self.phases.iter().filter(|phase| !phase.rooms.is_empty());
+        busy.map(|phase| phase.dozing).sum()
     }
 
     /// Conferences that have legs.

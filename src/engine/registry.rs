@@ -156,7 +156,7 @@ impl Engine {
         self.legs.len()
     }
 
-    /// Opens a conference on the worker with the fewest legs, in its quietest phase. `rate` fixes the rate it is mixed
+    /// Opens a conference on the worker with the fewest legs of those that take calls, in its quietest phase. `rate` fixes the rate it is mixed
     /// at; with `None` that is the highest of those who take part.
     ///
     /// # Errors
@@ -172,7 +172,7 @@ impl Engine {
             .iter_mut()
             .enumerate()
             .filter(|(_, hand)| !hand.has_ended() && !hand.free_rooms.is_empty())
-            .min_by_key(|(_, hand)| hand.load.iter().sum::<usize>())
+            .min_by_key(|(_, hand)| (hand.level().refuses(), hand.load.iter().sum::<usize>()))
             .ok_or(EngineError::Full {
                 what: "conferences",
                 limit,
@@ -548,6 +548,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_ended_is_given_no_more_conferences() {
+        let _alone = crate::engine::tests::alone();
         let mut engine = engine(2);
         end(&mut engine, 0);
         for _ in 0..4 {

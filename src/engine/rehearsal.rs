@@ -18,6 +18,7 @@ use super::event::{Event, Garbage};
 use super::leg::{Leg, Transport};
 use super::media::{LegPolicy, MediaSpec, MediaUpdate};
 use super::meter::{LegFigures, WorkerFigures, WorkerMeter};
+use super::overload::Level;
 use super::phase::{PHASES, PhaseClock, SLOT};
 use super::plane::{Applied, MediaPlane, TickTime};
 use super::player::Sound;
@@ -81,6 +82,16 @@ impl Rehearsal {
     /// Calls `begin` before, and `end` after, everything that a worker's thread does.
     pub fn watch(&mut self, begin: fn(), end: fn()) {
         self.watch = Watch { begin, end };
+    }
+
+    /// What is given up for want of time, from the next interval on.
+    pub fn set_level(&mut self, level: Level) {
+        self.plane.set_level(level);
+    }
+
+    /// Legs whose silence is not decoded now.
+    pub fn dozing(&self) -> u64 {
+        self.plane.dozing()
     }
 
     /// The virtual monotonic clock, ns.

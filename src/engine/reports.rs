@@ -5,6 +5,7 @@ use unisono_timer::{Snapshot, WatchdogStatus};
 use super::LegId;
 use super::media::MediaSpec;
 use super::meter::{LegFigures, WorkerFigures};
+use super::overload::Level;
 use super::registry::{Engine, Transport};
 use super::rings::RingFigures;
 
@@ -13,6 +14,8 @@ use super::rings::RingFigures;
 pub struct WorkerReport {
     /// Its counters.
     pub figures: WorkerFigures,
+    /// What it has given up to finish in time.
+    pub level: Level,
     /// How late it woke, ns.
     pub lateness: Snapshot,
     /// Wake-ups that never came.
@@ -54,6 +57,7 @@ impl Engine {
             .iter()
             .map(|hand| WorkerReport {
                 figures: hand.meter.read(),
+                level: hand.level(),
                 lateness: hand.ticks.lateness().snapshot(),
                 missed_ticks: hand.ticks.missed(),
                 dead: hand.has_ended(),

@@ -21,6 +21,7 @@ use super::event::{Event, Garbage};
 use super::leg::PROMPTS;
 use super::meter::{WorkerMeter, bump};
 use super::outbox::Outbox;
+use super::overload::{Gauge, Moment, Thresholds};
 use super::phase::{PHASES, PhaseClock, SLOT};
 use super::plane::{Applied, MediaPlane, TickTime};
 use super::shared::SharedPort;
@@ -63,6 +64,7 @@ pub(crate) struct Links {
     pub(crate) ticks: Arc<TickStats>,
     /// For the legs without sockets of their own.
     pub(crate) shared: Option<SharedPort>,
+    pub(crate) thresholds: Arc<Thresholds>,
 }
 
 /// Everything a worker needs; made by the control plane, moved into the thread.
@@ -83,6 +85,7 @@ pub(crate) struct Worker {
     clock: PhaseClock,
     ticker: Ticker,
     schedule: Schedule,
+    gauge: Gauge,
 }
 
 impl Worker {
@@ -121,6 +124,7 @@ impl Worker {
             clock: PhaseClock::default(),
             ticker: Ticker::new(schedule)?,
             schedule,
+            gauge: Gauge::new(links.thresholds),
         })
     }
 
@@ -136,7 +140,8 @@ impl Worker {
                 Some(slot) => {
                     let tick = self.ticker.wait_for(slot.max(self.ticker.next_number()))?;
                     self.ticks.record(&tick);
-                    if self.work(tick.number + tick.missed) {
+                    let due = self.schedule.deadline(tick.number);
+                    if self.work(tick.number + tick.missed, due) {
                         return Ok(());
                     }
                 }
@@ -146,6 +151,7 @@ impl Worker {
 
     /// Sleeps until there is a command. True when the worker is to end.
     fn idle(&mut self) -> Result<bool, TickerError> {
+        self.plane.set_level(self.gauge.rest(&self.meter));
         self.idle.store(true, Ordering::SeqCst);
         // A command that came before the flag was up finds nobody to wake: so look once more, and not before the
         // flag can be seen.
@@ -165,10 +171,11 @@ impl Worker {
         Ok(ends)
     }
 
-    /// Everything that a wake-up at `slot` brings. True when the worker is to end.
-    fn work(&mut self, slot: u64) -> bool {
+    /// Everything that a wake-up at `slot`, which was due then, brings. True when the worker is to end.
+    fn work(&mut self, slot: u64, due: MonoTime) -> bool {
         let offset = ClockOffset::measure();
         let time = time(offset);
+        let began = Moment::new(due.as_nanos(), time.now_ns);
         if self.apply_commands(time, slot) {
             return true;
         }
@@ -188,6 +195,8 @@ impl Worker {
         if self.schedule.number_at(finished) > slot {
             bump(&self.meter.overruns, 1);
         }
+        let level = self.gauge.worked(began, finished.as_nanos(), &self.meter);
+        self.plane.set_level(level);
         false
     }
 
@@ -338,6 +347,7 @@ impl Worker {
         meter
             .busy_rooms
             .store(self.plane.busy_rooms(), Ordering::Relaxed);
+        meter.dozing.store(self.plane.dozing(), Ordering::Relaxed);
         meter
             .datagrams_out
             .store(outbox.sent.sent, Ordering::Relaxed);

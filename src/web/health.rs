@@ -39,13 +39,14 @@ pub(crate) async fn show(State(control): State<ControlHandle>) -> (StatusCode, J
     match overview {
         Ok(overview) => {
             let healthy = overview.problems.is_empty();
-            let status = match (healthy, &overview.link_problem) {
-                (false, _) => "failing",
-                (true, Some(_)) => "degraded",
-                (true, None) => "ok",
+            let status = match (healthy, &overview.link_problem, &overview.overload_problem) {
+                (false, ..) => "failing",
+                (true, None, None) => "ok",
+                (true, ..) => "degraded",
             };
             let mut reasons = overview.problems;
             reasons.extend(overview.link_problem);
+            reasons.extend(overview.overload_problem);
             let health = Health {
                 status,
                 reasons,

@@ -194,7 +194,49 @@ impl Collector for Snapshot {
             "1 when the watchdog took real-time priority away",
             |w| f64::from(u8::from(w.demoted)),
         )?;
-        busy(out, overview)?;
+        worker_gauge(
+            out,
+            overview,
+            "worker_load_ratio",
+            "Share of a worker's time that its work takes, smoothed; what the host takes away is not its time",
+            |w| w.figures.load_permille as f64 / 1000.0,
+        )?;
+        worker_gauge(
+            out,
+            overview,
+            "overload_level",
+            "What a worker has given up: 0 nothing, 1 new calls, 2 costly options, 3 silent legs",
+            |w| f64::from(w.level as u8),
+        )?;
+        worker_gauge(
+            out,
+            overview,
+            "worker_dozing_legs",
+            "Silent legs that are not decoded, for want of time",
+            |w| w.figures.dozing as f64,
+        )?;
+        worker_counter(
+            out,
+            overview,
+            "packets_unread",
+            "Packets of silent legs dropped undecoded, for want of time",
+            |w| w.figures.packets_unread,
+        )?;
+        calls_refused(out, overview)?;
+        seconds(
+            out,
+            overview,
+            "worker_busy_seconds",
+            "Time a worker has spent working",
+            |w| w.figures.busy_ns,
+        )?;
+        seconds(
+            out,
+            overview,
+            "worker_cpu_seconds",
+            "Processor time a worker has used for its work",
+            |w| w.figures.cpu_ns,
+        )?;
         lateness(out, overview)?;
         links(out, overview)
     }
@@ -261,15 +303,29 @@ fn refusals(out: &mut DescriptorEncoder<'_>, overview: &Overview) -> Result<(), 
     Ok(())
 }
 
-fn busy(out: &mut DescriptorEncoder<'_>, overview: &Overview) -> Result<(), Error> {
+fn calls_refused(out: &mut DescriptorEncoder<'_>, overview: &Overview) -> Result<(), Error> {
     let mut family = out.encode_descriptor(
-        "worker_busy_seconds",
-        "Time a worker has spent working",
+        "calls_refused",
+        "Calls refused, by reason",
         None,
         MetricType::Counter,
     )?;
+    for (reason, count) in &overview.calls_refused {
+        ConstCounter::new(*count).encode(family.encode_family(&[("reason", *reason)])?)?;
+    }
+    Ok(())
+}
+
+fn seconds(
+    out: &mut DescriptorEncoder<'_>,
+    overview: &Overview,
+    name: &str,
+    help: &str,
+    nanoseconds: impl Fn(&WorkerOverview) -> u64,
+) -> Result<(), Error> {
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Counter)?;
     for (index, worker) in overview.workers.iter().enumerate() {
-        ConstCounter::new(worker.figures.busy_ns as f64 / 1e9)
+        ConstCounter::new(nanoseconds(worker) as f64 / 1e9)
             .encode(family.encode_family(&[("worker", index.to_string())])?)?;
     }
     Ok(())

@@ -8,6 +8,7 @@ mod conferences;
 mod extract;
 mod health;
 mod metrics;
+mod overload;
 mod problem;
 
 use std::io;
@@ -71,6 +72,7 @@ impl WebServer {
 pub fn router(control: ControlHandle, token: Option<String>) -> Router {
     let guarded = Router::new()
         .route("/metrics", get(metrics::show))
+        .route("/v1/overload", get(overload::show).patch(overload::change))
         .route("/v1/conferences", get(conferences::list))
         .route(
             "/v1/conferences/{conference}",

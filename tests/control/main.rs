@@ -4,6 +4,7 @@
 mod calls;
 mod http;
 mod links;
+mod overload;
 mod resources;
 mod shared_port;
 mod support;

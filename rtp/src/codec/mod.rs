@@ -362,6 +362,14 @@ impl Encoder {
         length
     }
 
+    /// Opus: from the next frame on encodes with the least effort (complexity 0), or as configured again. What is sent
+    /// stays one stream of the same bit rate, somewhat less true to the voice. Others have one effort only.
+    pub fn save_effort(&mut self, saves: bool) {
+        if let EncoderState::Opus(encoder) = &mut self.state {
+            encoder.save_effort(saves);
+        }
+    }
+
     /// Takes over another encoder's state, so that a listener can be moved from one stream to another of the same
     /// format without a glitch: from then on both encode the same audio to the same octets. Opus settings are taken
     /// over too. Both must be of one [`Codec`]; otherwise nothing happens and false is returned.

@@ -40,6 +40,9 @@ impl Default for OpusSettings {
 /// An encoder for voice; frames of 2.5, 5, 10, 20, 40 or 60 ms.
 pub(super) struct Encoder {
     state: State,
+    /// Effort as configured, and whether the least is made instead.
+    complexity: u8,
+    saves_effort: bool,
 }
 
 impl Encoder {
@@ -49,6 +52,8 @@ impl Encoder {
         let size = unsafe { sys::opus_encoder_get_size(MONO) };
         let mut encoder = Self {
             state: State::new(size),
+            complexity: settings.complexity.min(10),
+            saves_effort: false,
         };
         // SAFETY: the block is as large as the library asked for, and aligned as by malloc.
         let result = unsafe {
@@ -63,10 +68,7 @@ impl Encoder {
             sys::OPUS_SET_BITRATE_REQUEST,
             settings.bitrate.clamp(6000, 510_000) as i32,
         );
-        encoder.set(
-            sys::OPUS_SET_COMPLEXITY_REQUEST,
-            settings.complexity.min(10).into(),
-        );
+        encoder.set(sys::OPUS_SET_COMPLEXITY_REQUEST, encoder.complexity.into());
         encoder.set(sys::OPUS_SET_SIGNAL_REQUEST, sys::OPUS_SIGNAL_VOICE);
         encoder.set(sys::OPUS_SET_INBAND_FEC_REQUEST, settings.fec.into());
         encoder.set(
@@ -98,6 +100,16 @@ impl Encoder {
     /// Takes over all of the other's state, its settings too.
     pub(super) fn copy_state_from(&mut self, other: &Self) {
         self.state.copy_from(&other.state);
+        self.complexity = other.complexity;
+        self.saves_effort = other.saves_effort;
+    }
+
+    /// Encodes with the least effort, or as configured again.
+    pub(super) fn save_effort(&mut self, saves: bool) {
+        if std::mem::replace(&mut self.saves_effort, saves) != saves {
+            let complexity = if saves { 0 } else { self.complexity };
+            self.set(sys::OPUS_SET_COMPLEXITY_REQUEST, complexity.into());
+        }
     }
 
     /// Forgets the audio, keeps the settings.

@@ -14,7 +14,7 @@ use unisono_rtp::rtcp::Cname;
 
 use super::event::{Event, Garbage};
 use super::media::{LegPolicy, MediaSpec, MediaUpdate};
-use super::meter::LegMeter;
+use super::meter::{LegMeter, WorkerMeter, bump};
 use super::plane::TickTime;
 use super::player::Player;
 use super::rings::RingEnd;
@@ -166,7 +166,30 @@ impl Leg {
         outlet: &mut impl Outlet,
     ) {
         if let Transport::Rtp(stream) = &mut self.transport {
-            stream.receive(channel, datagram, source, arrival_ns, outlet);
+            let strip = &self.strip;
+            stream.receive(channel, datagram, source, arrival_ns, strip, outlet);
+        }
+    }
+
+    /// Whether its silence is not decoded, as there is too much to do.
+    pub(crate) fn dozes(&self) -> bool {
+        matches!(&self.transport, Transport::Rtp(stream) if stream.doze.is_asleep())
+    }
+
+    /// Once an interval while silent legs are shed, and once when they are no longer: whether it dozes.
+    pub(crate) fn rest(&mut self, shed: bool, now_ns: u64, meter: &WorkerMeter) -> bool {
+        let Transport::Rtp(stream) = &mut self.transport else {
+            return false;
+        };
+        stream.rest(shed && !self.strip.is_talking(), now_ns);
+        bump(&meter.packets_unread, stream.doze.take_unread());
+        stream.doze.is_asleep()
+    }
+
+    /// The participant has stopped talking.
+    pub(crate) fn fell_silent(&mut self, now_ns: u64) {
+        if let Transport::Rtp(stream) = &mut self.transport {
+            stream.doze.fell_silent(now_ns);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::f32::consts::TAU;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 use std::time::{Duration, Instant};
 
 use unisono_rtp::codec::{Codec, Decoder};
@@ -10,7 +10,7 @@ use unisono_rtp::net::{MediaPorts, PortPool, SocketOptions};
 use unisono_rtp::packet::RtpPacket;
 
 use super::phone::{amplitude, media};
-use super::sockets::ALONE;
+use super::alone;
 use crate::engine::rehearsal::Mouth;
 use crate::engine::{Engine, EngineConfig, Event, LegId, LegPolicy, MediaSpec, Remote, RoomId};
 
@@ -27,7 +27,7 @@ struct Hall {
 
 impl Hall {
     fn new() -> Self {
-        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = alone();
         let ports = ports();
         let rtp = ports.rtp.local_addr();
         let rtcp = ports.rtcp.as_ref().unwrap().local_addr();

@@ -3,19 +3,16 @@
 use std::f32::consts::TAU;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use unisono_rtp::codec::{Codec, Decoder};
 use unisono_rtp::net::{MediaPorts, MediaSocket, SocketOptions};
 use unisono_rtp::packet::RtpPacket;
 
+use super::alone;
 use super::phone::{amplitude, media};
 use crate::engine::rehearsal::Mouth;
 use crate::engine::{Engine, EngineConfig, LegPolicy, MediaSpec, Remote};
-
-/// Workers are told apart by their threads' names, so one engine at a time.
-pub(super) static ALONE: Mutex<()> = Mutex::new(());
 
 fn engine() -> Engine {
     Engine::start(EngineConfig {
@@ -127,7 +124,7 @@ fn eventually(mut so: impl FnMut() -> bool) -> bool {
 
 #[test]
 fn two_peers_hear_each_other_and_an_engine_without_legs_sleeps() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = alone();
     let mut engine = engine();
     let room = engine.open_room(None).unwrap();
     assert!(comes_to_rest(), "an idle conference wakes nobody");
@@ -180,7 +177,7 @@ fn two_peers_hear_each_other_and_an_engine_without_legs_sleeps() {
 
 #[test]
 fn places_are_used_again_and_a_full_engine_says_so() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = alone();
     let mut engine = engine();
     for _ in 0..3 {
         let rooms = [0, 1].map(|_| engine.open_room(None).unwrap());

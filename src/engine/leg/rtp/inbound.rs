@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
+use unisono_mixer::Strip;
+use unisono_rtp::codec::opus_pack::MAX_SAMPLES;
 use unisono_rtp::latch::{Evidence, Verdict};
 use unisono_rtp::outbound::{Origin, OwnSsrcSeen};
 use unisono_rtp::packet::{Kind, RtpPacket};
@@ -13,6 +15,7 @@ use super::RtpStream;
 use crate::engine::Outlet;
 use crate::engine::event::Event;
 use crate::engine::meter::bump;
+use crate::engine::overload::Attention;
 use crate::engine::sockets::Channel;
 
 impl RtpStream {
@@ -23,11 +26,12 @@ impl RtpStream {
         datagram: &[u8],
         source: SocketAddr,
         arrival_ns: u64,
+        strip: &Strip,
         outlet: &mut impl Outlet,
     ) {
         match Kind::of(datagram) {
             Kind::Rtp if channel == Channel::Rtp => {
-                self.receive_rtp(datagram, source, arrival_ns, outlet);
+                self.receive_rtp(datagram, source, arrival_ns, strip, outlet);
             }
             Kind::Rtcp if self.takes_rtcp(channel) => {
                 self.receive_rtcp(datagram, source, arrival_ns, outlet);
@@ -55,6 +59,7 @@ impl RtpStream {
         datagram: &[u8],
         source: SocketAddr,
         arrival_ns: u64,
+        strip: &Strip,
         outlet: &mut impl Outlet,
     ) {
         let Ok(packet) = RtpPacket::parse(datagram) else {
@@ -119,6 +124,9 @@ impl RtpStream {
                 return;
             }
         };
+        if self.sleeps_through(&packet, kind, arrival_ns, strip) {
+            return;
+        }
         // What becomes of the packet is in the playout buffer's statistics.
         let _ = self.playout.insert(&Packet {
             sequence: packet.sequence,
@@ -128,6 +136,29 @@ impl RtpStream {
             kind,
             arrival_ns,
         });
+    }
+
+    /// Whether a packet is left unplayed, because the leg dozes and the packet does not wake it.
+    fn sleeps_through(
+        &mut self,
+        packet: &RtpPacket<'_>,
+        kind: PacketKind,
+        arrival_ns: u64,
+        strip: &Strip,
+    ) -> bool {
+        match self.doze.attend(arrival_ns, packet.marker) {
+            Attention::Play => return false,
+            Attention::None => return true,
+            Attention::Look => {}
+        }
+        if kind == PacketKind::Voice && !self.decoder.is_silent(packet.payload) {
+            let mut frame = [0; MAX_SAMPLES];
+            let decoded = self.decoder.decode(packet.payload, &mut frame);
+            if decoded.is_ok_and(|samples| strip.would_hear(&frame[..samples])) {
+                self.doze.wake(arrival_ns);
+            }
+        }
+        self.doze.is_asleep()
     }
 
     fn receive_rtcp(

@@ -21,6 +21,7 @@ use unisono_rtp::rtcp::{self, Cname};
 use crate::engine::media::{LegPolicy, MediaSpec, MediaUpdate};
 use crate::engine::meter::LegMeter;
 use crate::engine::opus_sender::OpusSender;
+use crate::engine::overload::Doze;
 use crate::engine::plane::TickTime;
 use crate::engine::room::SharedEncoders;
 use crate::engine::{LegId, Outlet};
@@ -61,6 +62,7 @@ pub(crate) struct RtpStream {
     collisions: CollisionDetector,
     /// Where the peer's RTCP came from.
     rtcp_source: Option<SocketAddr>,
+    pub(super) doze: Doze,
 }
 
 impl RtpStream {
@@ -104,6 +106,7 @@ impl RtpStream {
             random,
             remote_ssrc: None,
             takes_shared: false,
+            doze: Doze::default(),
             media,
             names_talkers: policy.csrcs,
         }
@@ -163,6 +166,18 @@ impl RtpStream {
             }
             Pulled::Unheard if self.media.receives => Taken::Unheard,
             _ => Taken::Silence,
+        }
+    }
+
+    /// Once an interval: lets it doze when it may and has been silent for long, or wakes it.
+    pub(super) fn rest(&mut self, may_doze: bool, now_ns: u64) {
+        if !may_doze {
+            if self.doze.is_asleep() {
+                self.doze.wake(now_ns);
+            }
+        } else if self.doze.nod(now_ns) {
+            // What still waits is silence, and what comes next begins anew.
+            self.playout.reset();
         }
     }
 
