@@ -108,6 +108,10 @@ meters! {
         overruns: AtomicU64 => u64,
         /// Time spent working, ns.
         busy_ns: AtomicU64 => u64,
+        /// Sums of other workers' rooms that were added.
+        sums_added: AtomicU64 => u64,
+        /// Sums of other workers' rooms that had not come in time: silence instead.
+        sums_missed: AtomicU64 => u64,
     }
 }
 

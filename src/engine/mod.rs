@@ -14,7 +14,8 @@
 //! | `phase.rs` | what is due when, and what becomes of late ticks |
 //! | `command.rs`, `event.rs`, `meter.rs` | what passes between control plane and worker |
 //! | `rehearsal.rs` | the media plane in virtual time, for tests and benchmarks |
-//! | `registry.rs`, `reports.rs` | which conference and leg live where; what is told of them |
+//! | `registry.rs`, `reports.rs` | which leg lives where; what is told of them |
+//! | `span/` | which conference lives where, and how several workers mix one |
 //! | `hand.rs` | the control plane's hand on one worker |
 
 mod command;
@@ -35,6 +36,7 @@ mod reports;
 mod rings;
 mod room;
 mod sockets;
+mod span;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -63,6 +65,10 @@ pub struct LegId {
 }
 
 /// One conference on the media plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConferenceId(u32);
+
+/// What of a conference one worker mixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RoomId {
     worker: u16,

@@ -11,4 +11,5 @@ mod rings;
 mod seats;
 mod size;
 mod sockets;
+mod span;
 mod switching;

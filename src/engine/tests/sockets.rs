@@ -24,6 +24,7 @@ fn engine() -> Engine {
         priority: None,
         legs: 4,
         rooms: 2,
+        split_above: 0,
         policy: LegPolicy::default(),
     })
     .unwrap()
@@ -106,7 +107,7 @@ fn sleeps() -> u64 {
 fn two_peers_hear_each_other_and_an_engine_without_legs_sleeps() {
     let _alone = ALONE.lock().unwrap();
     let mut engine = engine();
-    let room = engine.open_room(None).unwrap();
+    let room = engine.open_conference(None).unwrap();
     std::thread::sleep(Duration::from_millis(50));
     let before = sleeps();
     std::thread::sleep(Duration::from_secs(1));
@@ -163,8 +164,8 @@ fn places_are_used_again_and_a_full_engine_says_so() {
     let _alone = ALONE.lock().unwrap();
     let mut engine = engine();
     for _ in 0..3 {
-        let rooms = [0, 1].map(|_| engine.open_room(None).unwrap());
-        assert!(engine.open_room(None).is_err());
+        let rooms = [0, 1].map(|_| engine.open_conference(None).unwrap());
+        assert!(engine.open_conference(None).is_err());
         let legs: Vec<_> = (0..4)
             .map(|n| {
                 let mut peer = Peer::new(n);
@@ -182,7 +183,7 @@ fn places_are_used_again_and_a_full_engine_says_so() {
             engine.close_leg(leg);
         }
         for room in rooms {
-            engine.close_room(room);
+            engine.close_conference(room);
         }
         wait_for(&mut engine, |engine| engine.leg_count() == 0);
     }
