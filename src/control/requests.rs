@@ -216,6 +216,7 @@ impl Switchboard {
                 ));
             }
         }
+        let (parts, split) = self.engine.room_counts();
         Overview {
             uptime: self.started.elapsed(),
             realtime: self.engine.grants().all(|grant| grant.realtime_granted()),
@@ -225,6 +226,8 @@ impl Switchboard {
             calls: self.calls.len() as u64,
             legs: self.engine.leg_count().saturating_sub(self.links.legs()) as u64,
             rooms: self.room_count() as u64,
+            parts: parts as u64,
+            split: split as u64,
             legs_limit: self.capacity.legs.into(),
             links: self.links.all(&self.engine),
             problems,

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 use unisono_mixer::{MAX_FRAME, SampleRate};
 use unisono_rtp::packet::MAX_CSRCS;
 
-/// Intervals that are kept: a reader that makes up for two late ones, two intervals behind, and three more.
+/// Intervals that are kept: for a reader that makes up for two late ones, three intervals behind, and two more.
 const SLOTS: usize = 8;
 
 /// Labels of a slot that was never written, and of one that is being written.
