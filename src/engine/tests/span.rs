@@ -43,6 +43,8 @@ struct Wing {
 struct House {
     wings: Vec<Wing>,
     slot: u64,
+    /// What was heard up to this interval is not looked at any more.
+    forgotten: u64,
 }
 
 fn policy() -> LegPolicy {
@@ -103,6 +105,7 @@ impl House {
         let mut house = Self {
             wings: wings.map(|(n, phase)| Wing::new(n, *phase)).collect(),
             slot: 0,
+            forgotten: 0,
         };
         house.slot = house.wings[0].hall.plane.slot();
         house.tie(phases.len());
@@ -158,7 +161,7 @@ impl House {
     fn heard(&self, from: usize, to: usize) -> BTreeMap<u64, u64> {
         let mut last = None;
         let mut heard = BTreeMap::new();
-        for (interval, sum) in &self.wings[to].heard {
+        for (interval, sum) in self.wings[to].heard.range(self.forgotten + 1..) {
             let number = digit(*sum, from);
             if number == 0 {
                 continue;
@@ -180,8 +183,8 @@ impl House {
     }
 
     fn forget(&mut self) {
+        self.forgotten = self.slot / SLOTS;
         for wing in &mut self.wings {
-            wing.heard.clear();
             wing.voice.heard.clear();
         }
     }
