@@ -45,7 +45,10 @@ async fn hear_alone(phones: &mut [Phone], tones: &[f64], talker: usize) {
         if others.all(|(_, phone)| phone.hears(tones[talker])) {
             return;
         }
-        assert!(began.elapsed() < 3 * PATIENCE, "{talker} is not heard by all");
+        assert!(
+            began.elapsed() < 3 * PATIENCE,
+            "{talker} is not heard by all"
+        );
     }
 }
 
