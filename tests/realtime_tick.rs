@@ -83,6 +83,85 @@ fn every_step_of_a_link_is_real_time() {
     assert_eq!(CALLS.get(), 0, "calls of the allocator");
 }
 
+#[test]
+fn every_tick_of_a_conference_over_workers_is_real_time() {
+    let mut planes = [0, 1, 2].map(|worker| {
+        let mut plane = Rehearsal::new(4, 1, LegPolicy::default()).as_worker(worker);
+        plane.watch(begin, end);
+        plane
+    });
+    let mut cast = Vec::new();
+    let rooms: Vec<RoomId> = planes
+        .iter_mut()
+        .zip([(0, 8000), (3, 48000), (6, 16000)])
+        .map(|(plane, (phase, rate))| {
+            let room = plane.open_room(phase, None);
+            let codec = Codec::L16 { rate };
+            let number = phase as u16;
+            let media = MediaSpec {
+                codec,
+                payload_type: 111,
+                receive_payload_type: 111,
+                telephone_event: None,
+                comfort_noise: None,
+                ptime_ms: 20,
+                remote: Remote {
+                    rtp: Some(address(number)),
+                    rtcp: None,
+                    rtcp_mux: true,
+                },
+                sends: true,
+                receives: true,
+                opus: OpusSettings::default(),
+            };
+            let leg = plane.open_leg(media);
+            plane.join(leg, room);
+            cast.push((
+                leg,
+                codec.sample_rate() as usize / 50,
+                Mouth::new(number, &media),
+            ));
+            room
+        })
+        .collect();
+    for n in 0..300_usize {
+        if n % 10 == 0 {
+            // One, two or three of them are one conference.
+            let tied = 1 + n / 10 % 3;
+            let each = planes.iter_mut().zip(rooms.iter().copied());
+            let mut each: Vec<_> = each.collect();
+            let (together, alone) = each.split_at_mut(tied);
+            Rehearsal::tie(together);
+            for alone in alone {
+                Rehearsal::tie(std::slice::from_mut(alone));
+            }
+        }
+        for (worker, ((plane, (leg, samples, mouth)), room)) in
+            planes.iter_mut().zip(&mut cast).zip(&rooms).enumerate()
+        {
+            // Each is silent, and each has nobody, once in a while.
+            if n / 20 % 4 != worker {
+                let source = mouth.address;
+                let datagram = mouth.say(&vec![2000; *samples]).to_vec();
+                plane.receive(*leg, Channel::Rtp, &datagram, source);
+            }
+            match n % 70 {
+                50 if worker == 1 => plane.leave(*leg),
+                60 if worker == 1 => plane.join(*leg, *room),
+                _ => {}
+            }
+            match n {
+                100 => plane.tick_after_stall(2),
+                200 => plane.tick_after_stall(9),
+                _ => plane.tick(),
+            }
+            plane.stage.clear();
+        }
+    }
+    assert!(planes.iter().all(|plane| plane.figures().sums_added > 20));
+    assert_eq!(CALLS.get(), 0, "calls of the allocator");
+}
+
 /// What the sanitizer has to find.
 #[nonblocking]
 fn planted_fault() {

@@ -1,5 +1,7 @@
 //! One tick of one conference: take everybody in, finish, give everybody what it hears.
 
+mod feed;
+
 use std::fmt;
 
 use crate::limiter::Limiter;
@@ -9,6 +11,8 @@ use crate::room::Room;
 use crate::samples::{self, Ramp};
 use crate::strip::Strip;
 use crate::talk::TalkChange;
+
+pub use feed::Feed;
 
 /// The buffers in which ticks are mixed; one serves all rooms of a thread, one after the other.
 pub struct Desk {

@@ -10,6 +10,8 @@
 //!   fits 16 bits and adds no delay.
 //! * **Real-time.** Nothing here reads a clock, opens a file, locks, logs or starts a thread. All memory is
 //!   taken in [`Desk::new`] and [`Strip::new`]; nothing a tick calls allocates, frees or panics on audio.
+//! * **One conference, several rooms.** The exact sum of a room ([`Intake::sum`]) can be added to another's ([`Intake::add_sum`]), so
+//!   that a conference is mixed on more than one thread.
 //! * **Silence is free.** A leg below its gate is not summed, and [`Intake::add_silence`] costs O(1).
 //!
 //! # Parts
@@ -19,6 +21,7 @@
 //! | [`Desk`] | worker thread | the buffers of the tick being mixed, filter tables |
 //! | [`Room`] | conference | rate, history, limiters: about 1 KiB, whatever the number of participants |
 //! | [`Strip`] | leg | gains, mute, gate, talk detection, what it contributed: under 3.5 KiB |
+//! | [`Feed`] | other room of the conference | what the filter needs of its last sum |
 //!
 //! ```
 //! use unisono_mixer::{Desk, Hearing, Room, SampleRate, Strip, StripSettings};
@@ -50,7 +53,7 @@ mod strip;
 mod talk;
 pub mod tone;
 
-pub use desk::{Desk, Hearing, Intake, Mix};
+pub use desk::{Desk, Feed, Hearing, Intake, Mix};
 pub use rate::{MAX_FRAME, SampleRate};
 pub use room::Room;
 pub use strip::{Role, Strip, StripSettings};

@@ -126,6 +126,8 @@ pub struct Media {
     pub workers: u16,
     /// CPUs to which workers are pinned; empty leaves it to the kernel.
     pub cpus: Vec<u16>,
+    /// Calls of one conference that a worker takes before another goes on with it; 0 splits only when a worker is busy.
+    pub split_above: u32,
     /// SCHED_FIFO priority asked for, 1 to 99; `None` asks for no real-time scheduling.
     pub realtime_priority: Option<u8>,
     /// Differentiated services code point of the RTP packets, 0 to 63.
@@ -232,6 +234,7 @@ impl Default for Media {
             max_playout_ms: 200,
             workers: 0,
             cpus: Vec::new(),
+            split_above: 1000,
             realtime_priority: Some(50),
             dscp: 46,
             silence_check: Some(Duration::from_secs(120)),

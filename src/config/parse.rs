@@ -373,6 +373,13 @@ fn read_media(
         report.error(at.start, &section.path("workers"), message);
     }
     section.set(
+        &mut media.split_above,
+        "split_above",
+        "0 (only when a worker is busy) or a number to 1000000",
+        report,
+        |value| integer(value, 0..=1_000_000),
+    );
+    section.set(
         &mut media.realtime_priority,
         "realtime_priority",
         "1 to 99, or false (off)",

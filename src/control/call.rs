@@ -8,7 +8,7 @@ use unisono_rtp::net::MediaPorts;
 
 use crate::conference::{ConferenceName, HangUpReason};
 use crate::config::Config;
-use crate::engine::{LegId, MediaSpec, Remote, RoomId};
+use crate::engine::{ConferenceId, LegId, MediaSpec, Remote};
 use crate::sip::sdp::{Agreed, LocalMedia};
 
 /// A key that arrives a second time, by the other way, within this time was pressed once: some phones send both.
@@ -19,7 +19,7 @@ const SAME_PRESS: Duration = Duration::from_millis(500);
 pub(super) struct Call {
     pub(super) conference: ConferenceName,
     /// The conference on the media plane; kept from the INVITE on, so that the leg is near it.
-    pub(super) room: RoomId,
+    pub(super) room: ConferenceId,
     /// Where the INVITE came from.
     pub(super) signalling: IpAddr,
     /// What this side offers and answers with.
@@ -76,7 +76,7 @@ pub(super) enum KeyWay {
 impl Call {
     pub(super) fn new(
         conference: ConferenceName,
-        room: RoomId,
+        room: ConferenceId,
         signalling: IpAddr,
         local: LocalMedia,
         description: String,

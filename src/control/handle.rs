@@ -94,6 +94,10 @@ pub struct Overview {
     pub shared_legs: u64,
     /// Conferences on the media plane: those that calls are in or on their way to.
     pub rooms: u64,
+    /// Their parts: one for each worker that mixes one.
+    pub parts: u64,
+    /// Those that several workers mix.
+    pub split: u64,
     /// Legs this server can carry at once.
     pub legs_limit: u64,
     /// Links to conferences elsewhere, each with the conference here.

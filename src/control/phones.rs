@@ -11,7 +11,7 @@ use super::overload::RefusalReason;
 use super::ports::port_numbers;
 use super::switchboard::Switchboard;
 use crate::conference::{CallId, Caller, ConferenceName, Decision};
-use crate::engine::{EngineError, RoomId};
+use crate::engine::{EngineError, ConferenceId};
 use crate::sip::sdp::{self, SdpError};
 use crate::sip::{self, Incoming};
 
@@ -201,7 +201,7 @@ impl Switchboard {
         &mut self,
         offer: &str,
         incoming: &Incoming,
-        room: RoomId,
+        room: ConferenceId,
     ) -> Result<(sdp::LocalMedia, Media, String), Refused> {
         if let Some(ports) = self.shared_port_for(offer, incoming, room) {
             let mut local = self.local_media(incoming, ports);

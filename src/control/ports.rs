@@ -13,7 +13,7 @@ use super::call::media_spec;
 use super::switchboard::Switchboard;
 use crate::conference::CallId;
 use crate::config::Media;
-use crate::engine::{LegId, RoomId};
+use crate::engine::{LegId, ConferenceId};
 use crate::sip::Incoming;
 use crate::sip::sdp::{self, LocalMedia};
 
@@ -65,7 +65,7 @@ impl Switchboard {
         &self,
         offer: &str,
         incoming: &Incoming,
-        room: RoomId,
+        room: ConferenceId,
     ) -> Option<(u16, Option<u16>)> {
         self.config.media.shared_port?;
         let agreed = self.preview(offer, incoming.ours)?;

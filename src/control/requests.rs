@@ -247,6 +247,7 @@ impl Switchboard {
                 ));
             }
         }
+        let (parts, split) = self.engine.room_counts();
         Overview {
             uptime: self.started.elapsed(),
             realtime: self.engine.grants().all(|grant| grant.realtime_granted()),
@@ -257,6 +258,8 @@ impl Switchboard {
             legs: self.engine.leg_count().saturating_sub(self.links.legs()) as u64,
             rooms: self.room_count() as u64,
             shared_legs: self.engine.shared_leg_count() as u64,
+            parts: parts as u64,
+            split: split as u64,
             legs_limit: self.capacity.legs.into(),
             links: self.links.all(&self.engine),
             problems,

@@ -356,6 +356,7 @@ pub(crate) fn engine_config(config: &Config, capacity: &Capacity) -> EngineConfi
         legs,
         // A conference on the media plane has at least one leg.
         rooms: legs,
+        split_above: media.split_above as usize,
         policy: LegPolicy {
             playout_ms: (media.min_playout_ms.into(), media.max_playout_ms.into()),
             strip: StripSettings::default(),

@@ -25,7 +25,7 @@ use crate::conference::{
     Timestamp,
 };
 use crate::config::Config;
-use crate::engine::{self, ANNOUNCEMENT_RATE, Engine, EngineError, LegId, RoomId, Sound};
+use crate::engine::{self, ANNOUNCEMENT_RATE, ConferenceId, Engine, EngineError, LegId, Sound};
 use crate::prompts::PromptLibrary;
 use crate::sip::{self, SipHandle};
 
@@ -82,7 +82,7 @@ pub(super) struct Switchboard {
 /// A conference on the media plane, and how many calls are in it or on their way to it.
 #[derive(Debug)]
 struct RoomUse {
-    room: RoomId,
+    room: ConferenceId,
     calls: usize,
 }
 
@@ -385,7 +385,7 @@ impl Switchboard {
     }
 
     /// A conference on the media plane, if there is one.
-    pub(super) fn room(&self, conference: &ConferenceName) -> Option<RoomId> {
+    pub(super) fn room(&self, conference: &ConferenceName) -> Option<ConferenceId> {
         self.rooms.get(conference).map(|used| used.room)
     }
 
@@ -396,7 +396,7 @@ impl Switchboard {
     pub(super) fn acquire_room(
         &mut self,
         conference: &ConferenceName,
-    ) -> Result<RoomId, EngineError> {
+    ) -> Result<ConferenceId, EngineError> {
         if let Some(used) = self.rooms.get_mut(conference) {
             used.calls += 1;
             return Ok(used.room);
@@ -405,7 +405,7 @@ impl Switchboard {
             Some(RoomRate::Fixed(hz)) => SampleRate::from_hz(hz),
             Some(RoomRate::Auto) | None => None,
         };
-        let room = self.engine.open_room(rate)?;
+        let room = self.engine.open_conference(rate)?;
         self.rooms
             .insert(conference.clone(), RoomUse { room, calls: 1 });
         Ok(room)
@@ -420,7 +420,7 @@ impl Switchboard {
             let room = used.room;
             self.rooms.remove(conference);
             self.settle_link(conference);
-            self.engine.close_room(room);
+            self.engine.close_conference(room);
         }
     }
 

@@ -10,15 +10,21 @@ use super::media::MediaUpdate;
 use super::player::Sound;
 use super::room::{Room, SharedEncoder};
 use super::sockets::LegSockets;
+use super::span::Ties;
 use super::{LegId, RoomId};
 
 /// One request; applied between two ticks, in order.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// A conference begins to exist on this worker. It costs nothing until a leg joins.
+    /// A conference begins to have a room on this worker. It costs nothing until a leg joins.
     OpenRoom(Box<Room>),
-    /// A conference ceases to exist, and its memory goes back; legs that are in it stay outside any.
+    /// A room ceases to exist, and its memory goes back; legs that are in it stay outside any.
     CloseRoom(RoomId),
+    /// A room is one of several of its conference from now on, or the only one.
+    Tie {
+        room: RoomId,
+        ties: Option<Box<Ties>>,
+    },
     /// A leg begins: it is served from the next tick of its phase, outside any conference.
     OpenLeg {
         leg: Box<Leg>,

@@ -6,6 +6,7 @@ use super::media::MediaUpdate;
 use super::player::Sound;
 use super::room::{Room, SharedEncoder};
 use super::sockets::LegSockets;
+use super::span::Ties;
 
 /// Something that happened on the media plane. When the ring is full an event is dropped and counted: none of
 /// these is needed to stay consistent.
@@ -43,4 +44,5 @@ pub(crate) enum Garbage {
     ),
     Members(#[expect(dead_code, reason = "held only to be freed outside the tick")] Vec<u32>),
     Sound(#[expect(dead_code, reason = "held only to be freed outside the tick")] Sound),
+    Ties(#[expect(dead_code, reason = "held only to be freed outside the tick")] Box<Ties>),
 }

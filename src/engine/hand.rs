@@ -11,7 +11,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 use unisono_rtp::net::{MediaPorts, Poller, Watcher};
 use unisono_timer::{
-    RealtimeGrant, RealtimeRequest, TickStats, TickerError, Watchdog, WatchdogStatus,
+    MonoTime, RealtimeGrant, RealtimeRequest, TickStats, TickerError, Watchdog, WatchdogStatus,
 };
 
 use super::command::Command;
@@ -21,6 +21,7 @@ use super::overload::Thresholds;
 use super::phase::PHASES;
 use super::registry::{EngineConfig, EngineError};
 use super::shared::SharedPort;
+use super::span::seating::stagger;
 use super::worker::{Links, TOKENS, Worker};
 
 /// Commands, and events, that may be on their way to or from a worker.
@@ -64,6 +65,7 @@ impl Hand {
         config: &EngineConfig,
         notify: &Arc<EventFd>,
         shared: Option<MediaPorts>,
+        origin: MonoTime,
     ) -> Result<Self, EngineError> {
         let (commands, worker_commands) = RingBuffer::new(RING);
         let (worker_events, events) = RingBuffer::new(RING);
@@ -88,7 +90,8 @@ impl Hand {
             shared: shared.map(|ports| SharedPort::new(ports, config.legs)),
             thresholds: Arc::clone(&thresholds),
         };
-        let worker = Worker::new(links, worker_poller, config.legs, config.rooms)?;
+        let origin = origin + stagger(number, config.workers);
+        let worker = Worker::new(links, worker_poller, config.legs, config.rooms, origin)?;
         let request = realtime_request(number, config);
         let (report_start, started) = std::sync::mpsc::channel();
         let thread = std::thread::Builder::new()
@@ -176,12 +179,6 @@ impl Hand {
         if self.idle.load(Ordering::SeqCst) {
             let _ = self.wake.write(1);
         }
-    }
-
-    pub(super) fn quietest_phase(&self) -> usize {
-        (0..PHASES)
-            .min_by_key(|phase| self.load[*phase])
-            .unwrap_or(0)
     }
 }
 

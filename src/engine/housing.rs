@@ -9,7 +9,7 @@ use super::command::{Command, Remote};
 use super::media::MediaSpec;
 use super::registry::{Engine, EngineConfig, EngineError, Transport};
 use super::sockets::{Channel, LegSockets, token};
-use super::{LegId, RoomId};
+use super::{ConferenceId, LegId};
 
 /// The shared ports, and who has which address on them.
 #[derive(Debug, Default)]
@@ -43,12 +43,13 @@ impl Engine {
         Ok(engine)
     }
 
-    /// The shared RTP and RTCP port for a leg near this conference, if there is one and the peer's address is nobody
+    /// The shared RTP and RTCP port for the next leg of this conference, if there is one and the peer's address is nobody
     /// else's there.
-    pub fn shared_port(&self, near: RoomId, remote: &Remote) -> Option<(u16, Option<u16>)> {
-        let ports = self.housing.ports.get(usize::from(near.worker))?;
+    pub fn shared_port(&self, near: ConferenceId, remote: &Remote) -> Option<(u16, Option<u16>)> {
+        let worker = self.next_worker(near)?;
+        let ports = self.housing.ports.get(usize::from(worker))?;
         let rtp = remote.rtp?;
-        let is_free = !self.housing.tenants.contains_key(&(near.worker, rtp));
+        let is_free = !self.housing.tenants.contains_key(&(worker, rtp));
         is_free.then_some(*ports)
     }
 
@@ -60,7 +61,7 @@ impl Engine {
     pub fn open_shared_leg(
         &mut self,
         media: MediaSpec,
-        near: RoomId,
+        near: ConferenceId,
     ) -> Result<LegId, EngineError> {
         let (id, phase) = self.reserve_leg(near)?;
         let leg = self.rtp_leg(id, phase, media);
@@ -69,6 +70,7 @@ impl Engine {
             leg,
             Some(LegSockets::Shared(media.remote)),
             Transport::Rtp(media),
+            near,
         );
         Ok(id)
     }

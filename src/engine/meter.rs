@@ -122,6 +122,10 @@ meters! {
         dozing: AtomicU64 => u64,
         /// Packets of silent legs that were dropped unread.
         packets_unread: AtomicU64 => u64,
+        /// Sums of other workers' rooms that were added.
+        sums_added: AtomicU64 => u64,
+        /// Sums of other workers' rooms that had not come in time: silence instead.
+        sums_missed: AtomicU64 => u64,
     }
 }
 

@@ -39,23 +39,25 @@ impl MediaPlane {
             bump(&meter.skipped, due.skip);
         }
         bump(&meter.caught_up, u64::from(due.run - 1));
-        for _ in 0..due.run {
+        for left in (0..u64::from(due.run)).rev() {
             self.phases[phase].interval += 1;
             self.phases[phase].dozing = 0;
             bump(&meter.intervals, 1);
             for seat in 0..self.phases[phase].rooms.len() {
-                self.mix(self.phases[phase].rooms[seat], phase, time, meter, outlet);
+                let room = self.phases[phase].rooms[seat];
+                self.mix(room, phase, due.last - left, time, meter, outlet);
             }
             self.serve_alone(phase, time, outlet);
         }
         self.finish(phase, time, outlet);
     }
 
-    /// One interval of one conference.
+    /// One interval of one room; `number` is the same on all workers.
     fn mix(
         &mut self,
         room: u32,
         phase: usize,
+        number: u64,
         time: TickTime,
         meter: &WorkerMeter,
         outlet: &mut impl Outlet,
@@ -105,6 +107,19 @@ impl MediaPlane {
                 None => {}
             }
         }
+        room.talkers.clear();
+        for &member in audible.iter() {
+            if let Some(leg) = legs[member as usize].as_deref()
+                && let Some(ssrc) = leg.remote_ssrc()
+                && intake.has(&leg.strip)
+            {
+                room.talkers.add(ssrc);
+            }
+        }
+        // What goes to the conference's other rooms is what this one's members say, and nothing else.
+        if let Some(ties) = &room.ties {
+            ties.publish(number, &intake, &room.talkers);
+        }
         let length = ANNOUNCEMENT_RATE.frame_len();
         if room
             .announcements
@@ -114,17 +129,11 @@ impl MediaPlane {
         } else {
             intake.add_silence(&mut room.announcer);
         }
+        if let Some(ties) = &mut room.ties {
+            ties.add_others(number, &mut intake, &mut room.talkers, meter);
+        }
         let mut mix = intake.finish();
 
-        room.talkers.clear();
-        for &member in audible.iter() {
-            if let Some(leg) = legs[member as usize].as_deref()
-                && let Some(ssrc) = leg.remote_ssrc()
-                && mix.has(&leg.strip)
-            {
-                room.talkers.add(ssrc);
-            }
-        }
         let anyone = mix.room().contributors() > 0;
 
         // Those who hear something of their own come first: their encoders continue from the state that the shared

@@ -15,9 +15,10 @@
 //! | `command.rs`, `event.rs`, `meter.rs` | what passes between control plane and worker |
 //! | `overload/` | how busy a worker is, and what it gives up when that is too much |
 //! | `rehearsal.rs` | the media plane in virtual time, for tests and benchmarks |
-//! | `registry.rs`, `reports.rs` | which conference and leg live where; what is told of them |
+//! | `registry.rs`, `reports.rs` | which leg lives where; what is told of them |
 //! | `housing.rs` | which legs are on a shared port |
 //! | `shared.rs`, `sources/` | a worker's shared port, and whose datagrams are whose |
+//! | `span/` | which conference lives where, and how several workers mix one |
 //! | `hand.rs` | the control plane's hand on one worker |
 
 mod command;
@@ -43,6 +44,7 @@ mod room;
 mod shared;
 mod sockets;
 mod sources;
+mod span;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -72,6 +74,10 @@ pub struct LegId {
 }
 
 /// One conference on the media plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConferenceId(u32);
+
+/// What of a conference one worker mixes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RoomId {
     worker: u16,

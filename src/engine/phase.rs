@@ -22,6 +22,8 @@ pub(crate) struct Due {
     pub(crate) skip: u64,
     /// Intervals to mix now: at least 1, at most `MAX_CATCH_UP + 1`.
     pub(crate) run: u32,
+    /// Number of the last of them.
+    pub(crate) last: u64,
 }
 
 /// Keeps, for each phase, the number of the interval that comes next.
@@ -63,11 +65,13 @@ impl PhaseClock {
             Due {
                 skip: 0,
                 run: missed as u32 + 1,
+                last,
             }
         } else {
             Due {
                 skip: missed,
                 run: 1,
+                last,
             }
         })
     }
@@ -95,7 +99,15 @@ mod tests {
         for slot in 1001..1001 + 50 * PHASES as u64 {
             for (phase, run) in runs.iter_mut().enumerate() {
                 if let Some(due) = clock.take(phase, slot) {
-                    assert_eq!(due, Due { skip: 0, run: 1 });
+                    let last = slot / PHASES as u64;
+                    assert_eq!(
+                        due,
+                        Due {
+                            skip: 0,
+                            run: 1,
+                            last
+                        }
+                    );
                     assert_eq!(slot % PHASES as u64, phase as u64);
                     *run += 1;
                 }
@@ -114,7 +126,8 @@ mod tests {
                 clock.take(3, late),
                 Some(Due {
                     skip: 0,
-                    run: missed as u32 + 1
+                    run: missed as u32 + 1,
+                    last: missed,
                 })
             );
             assert_eq!(clock.take(3, late), None);
@@ -126,7 +139,12 @@ mod tests {
         let mut clock = PhaseClock::default();
         clock.start(0, 0);
         let late = clock.next_slot().unwrap() + 25 * PHASES as u64;
-        assert_eq!(clock.take(0, late), Some(Due { skip: 25, run: 1 }));
+        let due = Due {
+            skip: 25,
+            run: 1,
+            last: 26,
+        };
+        assert_eq!(clock.take(0, late), Some(due));
         assert_eq!(clock.next_slot(), Some(late + PHASES as u64));
     }
 

@@ -17,6 +17,7 @@ use super::overload::Level;
 use super::phase::PHASES;
 use super::room::{Room, SharedEncoder};
 use super::sockets::{Channel, LegSockets};
+use super::span::Ties;
 use super::{LegId, Outlet, RoomId};
 
 /// Everything that is served by one worker.
@@ -151,6 +152,7 @@ impl MediaPlane {
                 }
             }
             Command::CloseRoom(id) => self.close_room(id, outlet),
+            Command::Tie { room, ties } => self.tie(room, ties, outlet),
             Command::OpenLeg { leg, sockets } => {
                 let index = leg.id.index;
                 debug_assert!(
@@ -295,6 +297,23 @@ impl MediaPlane {
         }
     }
 
+    /// Ties a room to the conference's other ones, or unties it.
+    fn tie(&mut self, id: RoomId, ties: Option<Box<Ties>>, outlet: &mut impl Outlet) {
+        let unused = match self.room(id) {
+            Some(room) => {
+                let mut before = std::mem::replace(&mut room.ties, ties);
+                if let (Some(ties), Some(before)) = (&mut room.ties, &mut before) {
+                    ties.continue_from(before);
+                }
+                before
+            }
+            None => ties,
+        };
+        if let Some(unused) = unused {
+            outlet.discard(Garbage::Ties(unused));
+        }
+    }
+
     /// Seats a leg in a conference, from wherever it was; in the conference it is in already, it stays.
     fn join(
         &mut self,
@@ -391,6 +410,9 @@ impl MediaPlane {
                 };
                 if body.members.len() == 1 {
                     phases[phase].rooms.retain(|other| *other != room);
+                    if let Some(ties) = &body.ties {
+                        ties.rest();
+                    }
                 }
                 leg.part_from(&mut body.encoders);
                 &mut body.members

@@ -1,15 +1,18 @@
-//! The control plane's side of the engine: what lives on which worker, and the way there and back.
+//! The control plane's side of the engine: which leg lives on which worker, and the way there and back.
+//!
+//! Which conference lives where is in `span/register.rs`.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use nix::sys::eventfd::EventFd;
 use rand::Rng;
 use unisono_mixer::SampleRate;
 use unisono_rtp::net::MediaPorts;
 use unisono_rtp::rtcp::Cname;
-use unisono_timer::{RealtimeGrant, TickerError};
+use unisono_timer::{MonoTime, RealtimeGrant, TickerError};
 
 use super::command::Command;
 use super::event::{Event, Garbage};
@@ -20,12 +23,10 @@ use super::media::{LegPolicy, MediaSpec, MediaUpdate};
 use super::meter::LegMeter;
 use super::player::Sound;
 use super::rings::{self, RingEnd, RingMeters};
-use super::room::{Room, SharedEncoder};
 use super::sockets::LegSockets;
-use super::{LegId, RoomId};
-
-/// Members a conference has room for at first; the list grows by doubling, on this side.
-const FIRST_MEMBERS: usize = 16;
+use super::span::register::Conference;
+use super::span::seating::Busyness;
+use super::{ConferenceId, LegId};
 
 /// How an engine is built.
 #[derive(Debug, Clone)]
@@ -40,6 +41,9 @@ pub struct EngineConfig {
     pub legs: usize,
     /// Conferences with participants at a time.
     pub rooms: usize,
+    /// A conference with so many legs on a worker goes on on another one; 0 is no such limit, and then it does so only
+    /// when the worker is busy for more than half of the time.
+    pub split_above: usize,
     /// How all legs are treated.
     pub policy: LegPolicy,
 }
@@ -71,10 +75,12 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Engine {
     pub(super) workers: Vec<Hand>,
+    /// How busy each worker is.
+    pub(super) busyness: Vec<Busyness>,
     notify: Arc<EventFd>,
     pub(super) legs: HashMap<LegId, LegEntry>,
-    rooms: HashMap<RoomId, RoomEntry>,
-    config: EngineConfig,
+    pub(super) conferences: HashMap<ConferenceId, Conference>,
+    pub(super) config: EngineConfig,
     pub(super) housing: Housing,
     next_serial: u32,
 }
@@ -84,12 +90,15 @@ pub struct Engine {
 pub(super) struct LegEntry {
     pub(super) transport: Transport,
     pub(super) meter: Arc<LegMeter>,
-    room: Option<RoomId>,
-    phase: usize,
+    /// Whose room on this worker counts it, whether it has joined or not.
+    pub(super) near: Option<ConferenceId>,
+    /// The one it takes part in.
+    pub(super) conference: Option<ConferenceId>,
+    pub(super) phase: usize,
     /// On what it says and what it hears, dB.
     pub(super) gains: (f32, f32),
     /// A `CloseLeg` is on its way.
-    closing: bool,
+    pub(super) closing: bool,
 }
 
 /// What is known here of how a leg's audio travels.
@@ -98,15 +107,6 @@ pub(super) enum Transport {
     /// What was negotiated.
     Rtp(MediaSpec),
     Rings(RingMeters),
-}
-
-#[derive(Debug)]
-struct RoomEntry {
-    phase: usize,
-    members: usize,
-    /// Members the worker's list has room for.
-    capacity: usize,
-    formats: Vec<unisono_rtp::codec::Codec>,
 }
 
 impl Engine {
@@ -125,16 +125,24 @@ impl Engine {
         shared: Vec<MediaPorts>,
     ) -> Result<Self, EngineError> {
         let notify = Arc::new(eventfd()?);
+        let origin = MonoTime::now();
         let mut workers = Vec::new();
         let mut shared = shared.into_iter();
         for number in 0..config.workers.max(1) {
-            workers.push(Hand::start(number, &config, &notify, shared.next())?);
+            workers.push(Hand::start(
+                number,
+                &config,
+                &notify,
+                shared.next(),
+                origin,
+            )?);
         }
         Ok(Self {
+            busyness: workers.iter().map(|_| Busyness::default()).collect(),
             workers,
             notify,
             legs: HashMap::new(),
-            rooms: HashMap::new(),
+            conferences: HashMap::new(),
             config,
             housing: Housing::default(),
             next_serial: 1,
@@ -156,64 +164,8 @@ impl Engine {
         self.legs.len()
     }
 
-    /// Opens a conference on the worker with the fewest legs of those that take calls, in its quietest phase. `rate` fixes the rate it is mixed
-    /// at; with `None` that is the highest of those who take part.
-    ///
-    /// # Errors
-    /// [`EngineError::Full`], [`EngineError::WorkerEnded`] when no worker is left.
-    pub fn open_room(&mut self, rate: Option<SampleRate>) -> Result<RoomId, EngineError> {
-        let limit = self.config.rooms;
-        let serial = self.serial();
-        if self.workers.iter().all(Hand::has_ended) {
-            return Err(EngineError::WorkerEnded);
-        }
-        let (number, hand) = self
-            .workers
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, hand)| !hand.has_ended() && !hand.free_rooms.is_empty())
-            .min_by_key(|(_, hand)| (hand.level().refuses(), hand.load.iter().sum::<usize>()))
-            .ok_or(EngineError::Full {
-                what: "conferences",
-                limit,
-            })?;
-        let index = hand.free_rooms.pop().unwrap_or_default();
-        let phase = hand.quietest_phase();
-        let id = RoomId {
-            worker: number as u16,
-            index,
-            serial,
-        };
-        hand.command(Command::OpenRoom(Box::new(Room::new(
-            id,
-            phase,
-            rate,
-            FIRST_MEMBERS,
-        ))));
-        let entry = RoomEntry {
-            phase,
-            members: 0,
-            capacity: FIRST_MEMBERS,
-            formats: Vec::new(),
-        };
-        self.rooms.insert(id, entry);
-        Ok(id)
-    }
-
-    /// Ends a conference. Legs that are still in it stay connected, outside any.
-    pub fn close_room(&mut self, room: RoomId) {
-        if let Some(entry) = self.rooms.remove(&room) {
-            if entry.members > 0 {
-                for leg in self.legs.values_mut().filter(|leg| leg.room == Some(room)) {
-                    leg.room = None;
-                }
-            }
-            self.hand(room.worker).command(Command::CloseRoom(room));
-        }
-    }
-
-    /// Opens a leg on the worker, and in the phase, of the conference that it is to join. It is outside any conference
-    /// until then: what it says is not heard, and it hears what it is [`play`](Self::play)ed.
+    /// Opens a leg on a worker, and in the phase, of the conference that it is to join; on another worker than the legs before it
+    /// where [`EngineConfig::split_above`] says so. It is outside any conference until it joins: what it says is not heard, and it hears what it is [`play`](Self::play)ed.
     ///
     /// # Errors
     /// [`EngineError::Full`], [`EngineError::System`], [`EngineError::WorkerEnded`].
@@ -221,18 +173,19 @@ impl Engine {
         &mut self,
         media: MediaSpec,
         ports: MediaPorts,
-        near: RoomId,
+        near: ConferenceId,
     ) -> Result<LegId, EngineError> {
         let (id, phase) = self.reserve_leg(near)?;
         let sockets = match self.watch(id, ports) {
             Ok(sockets) => sockets,
             Err(error) => {
                 self.hand(id.worker).free_legs.push(id.index);
+                self.give_up(near, id.worker);
                 return Err(error);
             }
         };
         let leg = self.rtp_leg(id, phase, media);
-        self.begin_leg(leg, Some(sockets), Transport::Rtp(media));
+        self.begin_leg(leg, Some(sockets), Transport::Rtp(media), near);
         Ok(id)
     }
 
@@ -263,12 +216,12 @@ impl Engine {
     pub fn open_ring_leg(
         &mut self,
         rate: SampleRate,
-        near: RoomId,
+        near: ConferenceId,
     ) -> Result<(LegId, RingEnd), EngineError> {
         let (id, phase) = self.reserve_leg(near)?;
-        let (near, far, meters) = rings::pair(rate);
-        let leg = Leg::by_rings(id, phase, near, &self.config.policy);
-        self.begin_leg(leg, None, Transport::Rings(meters));
+        let (end, far, meters) = rings::pair(rate);
+        let leg = Leg::by_rings(id, phase, end, &self.config.policy);
+        self.begin_leg(leg, None, Transport::Rings(meters), near);
         Ok((id, far))
     }
 
@@ -279,70 +232,8 @@ impl Engine {
             && !std::mem::replace(&mut entry.closing, true)
         {
             self.hand(leg.worker).command(Command::CloseLeg(leg));
+            self.vacate(leg);
         }
-    }
-
-    /// Lets a leg take part in a conference of its worker.
-    pub fn join(&mut self, leg: LegId, room: RoomId) {
-        debug_assert_eq!(
-            leg.worker, room.worker,
-            "a leg is opened near the conference it is to join"
-        );
-        let (Some(leg_entry), true) = (self.legs.get_mut(&leg), self.rooms.contains_key(&room))
-        else {
-            return;
-        };
-        if leg_entry.closing {
-            return;
-        }
-        let before = leg_entry.room.replace(room);
-        let codec = match &leg_entry.transport {
-            Transport::Rtp(media) => Some(media.codec),
-            Transport::Rings(_) => None,
-        };
-        let from = leg_entry.phase;
-        if before != Some(room)
-            && let Some(entry) = before.and_then(|before| self.rooms.get_mut(&before))
-        {
-            entry.members -= 1;
-        }
-        let Some(entry) = self.rooms.get_mut(&room) else {
-            return;
-        };
-        entry.members += usize::from(before != Some(room));
-        let new_format = codec.filter(|codec| !entry.formats.contains(codec));
-        let encoder = new_format.map(|codec| {
-            entry.formats.push(codec);
-            Box::new(SharedEncoder::new(codec))
-        });
-        let members = (entry.members > entry.capacity).then(|| {
-            entry.capacity *= 2;
-            Vec::with_capacity(entry.capacity)
-        });
-        let to = entry.phase;
-        if let Some(leg_entry) = self.legs.get_mut(&leg) {
-            leg_entry.phase = to;
-        }
-        let hand = self.hand(leg.worker);
-        hand.load[from] -= 1;
-        hand.load[to] += 1;
-        hand.command(Command::Join {
-            leg,
-            room,
-            encoder,
-            members,
-        });
-    }
-
-    /// Takes a leg out of its conference; it stays connected.
-    pub fn leave(&mut self, leg: LegId) {
-        let Some(room) = self.legs.get_mut(&leg).and_then(|entry| entry.room.take()) else {
-            return;
-        };
-        if let Some(entry) = self.rooms.get_mut(&room) {
-            entry.members -= 1;
-        }
-        self.hand(leg.worker).command(Command::Leave(leg));
     }
 
     /// Applies the outcome of a re-negotiation of a leg by RTP. Where it changes the sample rate, prompts that are queued are dropped.
@@ -358,15 +249,15 @@ impl Engine {
         let update = MediaUpdate::new(before, media, &self.config.policy, random);
         let new_format = before.codec != media.codec;
         *before = media;
-        let room = entry.room;
+        let conference = entry.conference;
         self.housing.readdress(leg, media.remote.rtp);
         self.hand(leg.worker).command(Command::Update {
             leg,
             update: Box::new(update),
         });
-        if let (true, Some(room)) = (new_format, room) {
-            // Brings the conference an encoder for the format, if it has none.
-            self.join(leg, room);
+        if let (true, Some(conference)) = (new_format, conference) {
+            // Brings the room an encoder for the format, if it has none.
+            self.join(leg, conference);
         }
     }
 
@@ -381,14 +272,6 @@ impl Engine {
     /// Stops what a leg is being played.
     pub fn stop_playing(&mut self, leg: LegId) {
         self.hand(leg.worker).command(Command::StopPlaying(leg));
-    }
-
-    /// Plays sounds, at [`ANNOUNCEMENT_RATE`](super::ANNOUNCEMENT_RATE), to everybody in a conference.
-    pub fn announce(&mut self, room: RoomId, sounds: impl IntoIterator<Item = Sound>) {
-        let hand = self.hand(room.worker);
-        for sound in sounds {
-            hand.command(Command::Announce { room, sound });
-        }
     }
 
     /// Whether the leg is heard.
@@ -423,7 +306,9 @@ impl Engine {
     /// The next event. Call until there is none whenever [`notifier`](Self::notifier) is readable, and once in a while:
     /// this is also where what workers gave back is freed, and where commands that found a full ring go on.
     pub fn poll(&mut self) -> Option<Event> {
-        for hand in &mut self.workers {
+        let now_ns = MonoTime::now().as_nanos();
+        for (hand, busyness) in self.workers.iter_mut().zip(&mut self.busyness) {
+            busyness.note(now_ns, hand.meter.busy_ns.load(Relaxed));
             hand.flush();
             while let Ok(garbage) = hand.garbage.pop() {
                 match garbage {
@@ -441,6 +326,7 @@ impl Engine {
                     | Garbage::Update(_)
                     | Garbage::Encoder(_)
                     | Garbage::Members(_)
+                    | Garbage::Ties(_)
                     | Garbage::Sound(_) => {}
                 }
             }
@@ -450,8 +336,8 @@ impl Engine {
             .find_map(|hand| hand.events.pop().ok())
     }
 
-    /// A place for a leg on the worker, and in the phase, of a conference.
-    pub(super) fn reserve_leg(&mut self, near: RoomId) -> Result<(LegId, usize), EngineError> {
+    /// A place for a leg on a worker, and in the phase, of a conference, whose room there counts it from now on.
+    pub(super) fn reserve_leg(&mut self, near: ConferenceId) -> Result<(LegId, usize), EngineError> {
         let full = EngineError::Full {
             what: "legs",
             limit: self.config.legs,
@@ -460,14 +346,14 @@ impl Engine {
             return Err(full);
         }
         let serial = self.serial();
-        let phase = self.rooms.get(&near).map_or(0, |room| room.phase);
-        let hand = self.hand(near.worker);
-        if hand.has_ended() {
-            return Err(EngineError::WorkerEnded);
-        }
+        let (worker, phase) = self.seat(near)?;
+        let Some(index) = self.hand(worker).free_legs.pop() else {
+            self.give_up(near, worker);
+            return Err(full);
+        };
         let id = LegId {
-            worker: near.worker,
-            index: hand.free_legs.pop().ok_or(full)?,
+            worker,
+            index,
             serial,
         };
         Ok((id, phase))
@@ -479,12 +365,14 @@ impl Engine {
         leg: Leg,
         sockets: Option<LegSockets>,
         transport: Transport,
+        near: ConferenceId,
     ) {
         let id = leg.id;
         let entry = LegEntry {
             transport,
             meter: Arc::clone(&leg.meter),
-            room: None,
+            near: self.conferences.contains_key(&near).then_some(near),
+            conference: None,
             phase: leg.phase,
             gains: (0.0, 0.0),
             closing: false,
@@ -498,7 +386,7 @@ impl Engine {
         self.legs.insert(id, entry);
     }
 
-    fn serial(&mut self) -> u32 {
+    pub(super) fn serial(&mut self) -> u32 {
         let serial = self.next_serial;
         self.next_serial = serial.wrapping_add(1);
         serial
@@ -534,6 +422,7 @@ mod tests {
             priority: None,
             legs: 4,
             rooms: 4,
+            split_above: 2,
             policy: LegPolicy::default(),
         };
         Engine::start(config).expect("an engine")
@@ -546,19 +435,96 @@ mod tests {
         }
     }
 
+    /// Opens a leg by rings for a conference, and lets it join.
+    fn member(engine: &mut Engine, conference: ConferenceId) -> LegId {
+        let (leg, _) = engine
+            .open_ring_leg(unisono_mixer::SampleRate::Hz8000, conference)
+            .expect("a leg");
+        engine.join(leg, conference);
+        leg
+    }
+
+    fn seats(engine: &Engine, conference: ConferenceId) -> Vec<(usize, usize)> {
+        engine.seats(conference).collect()
+    }
+
     #[test]
-    fn a_worker_that_ended_is_given_no_more_conferences() {
+    fn a_worker_that_ended_is_given_no_more_legs() {
         let _alone = crate::engine::tests::alone();
         let mut engine = engine(2);
         end(&mut engine, 0);
+        let conference = engine.open_conference(None).expect("a conference");
         for _ in 0..4 {
-            assert_eq!(engine.open_room(None).expect("a conference").worker, 1);
+            assert_eq!(member(&mut engine, conference).worker, 1);
         }
         assert!(engine.reports()[0].dead);
         end(&mut engine, 1);
         assert!(matches!(
-            engine.open_room(None),
+            engine.open_conference(None),
             Err(EngineError::WorkerEnded)
+        ));
+    }
+
+    #[test]
+    fn a_conference_has_a_room_where_it_has_legs_and_all_memory_comes_back() {
+        let mut engine = engine(2);
+        let conference = engine.open_conference(None).expect("a conference");
+        assert_eq!(engine.room_counts(), (0, 0));
+        let legs: Vec<LegId> = (0..4).map(|_| member(&mut engine, conference)).collect();
+        assert_eq!(seats(&engine, conference), [(0, 2), (1, 2)]);
+        assert_eq!(engine.room_counts(), (2, 1));
+        assert!(matches!(
+            engine.open_ring_leg(unisono_mixer::SampleRate::Hz8000, conference),
+            Err(EngineError::Full { what: "legs", .. })
+        ));
+        engine.leave(legs[0]);
+        assert_eq!(seats(&engine, conference), [(0, 1), (1, 2)]);
+        engine.close_leg(legs[0]);
+        engine.close_leg(legs[1]);
+        assert_eq!(seats(&engine, conference), [(1, 2)]);
+        assert_eq!(engine.room_counts(), (1, 0));
+        engine.close_conference(conference);
+        engine.close_leg(legs[2]);
+        engine.close_leg(legs[3]);
+        assert_eq!(engine.room_counts(), (0, 0));
+        while engine.leg_count() > 0 || engine.workers.iter().any(|hand| hand.free_rooms.len() < 4)
+        {
+            engine.poll();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let load = |hand: &Hand| hand.load.iter().sum::<usize>();
+        assert_eq!(engine.workers.iter().map(load).sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn a_leg_may_join_a_conference_that_has_no_room_on_its_worker() {
+        let mut engine = engine(2);
+        let first = engine.open_conference(None).expect("a conference");
+        let second = engine.open_conference(None).expect("a conference");
+        let stays = member(&mut engine, first);
+        let moves = member(&mut engine, second);
+        assert_eq!((stays.worker, moves.worker), (0, 1));
+        engine.join(moves, first);
+        assert_eq!(seats(&engine, first), [(0, 1), (1, 1)]);
+        assert_eq!(seats(&engine, second), []);
+        engine.join(moves, first);
+        assert_eq!(seats(&engine, first), [(0, 1), (1, 1)]);
+        engine.close_conference(second);
+        engine.join(moves, second);
+        assert_eq!(seats(&engine, first), [(0, 1), (1, 1)], "it is gone");
+    }
+
+    #[test]
+    fn there_are_as_many_conferences_as_were_agreed_on() {
+        let mut engine = engine(2);
+        let conferences: Vec<_> = (0..4).map(|_| engine.open_conference(None)).collect();
+        assert!(conferences.iter().all(Result::is_ok));
+        assert!(matches!(
+            engine.open_conference(None),
+            Err(EngineError::Full {
+                what: "conferences",
+                limit: 4
+            })
         ));
     }
 }

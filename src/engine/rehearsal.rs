@@ -25,6 +25,8 @@ use super::player::Sound;
 use super::rings::{self, RingEnd};
 use super::room::{Room, SharedEncoder};
 use super::sockets::Channel;
+use super::span::seating::offset_ns;
+use super::span::{End, Ties};
 use super::{LegId, Outlet, RoomId};
 
 /// Wall clock at the beginning, ns since 1970.
@@ -44,6 +46,9 @@ pub struct Rehearsal {
     rooms: Vec<RoomId>,
     policy: LegPolicy,
     serial: u32,
+    worker: u16,
+    /// Rooms that were tied to others'.
+    ends: Vec<End>,
 }
 
 /// Called when the media plane begins to work, and when it has ended.
@@ -76,6 +81,28 @@ impl Rehearsal {
             rooms: Vec::new(),
             policy,
             serial: 1,
+            worker: 0,
+            ends: Vec::new(),
+        }
+    }
+
+    /// The same as the worker of another number, for a conference that several planes mix.
+    #[must_use]
+    pub fn as_worker(mut self, worker: u16) -> Self {
+        self.worker = worker;
+        self
+    }
+
+    /// Makes one conference of rooms on several planes, each of another worker's number; a single one is untied.
+    pub fn tie(rooms: &mut [(&mut Self, RoomId)]) {
+        let workers = rooms.len();
+        let ends: Vec<End> = rooms
+            .iter_mut()
+            .map(|(plane, room)| plane.end(*room, workers))
+            .collect();
+        for (own, (plane, room)) in rooms.iter_mut().enumerate() {
+            let ties = (workers > 1).then(|| Box::new(Ties::new(&ends, own)));
+            plane.apply(Command::Tie { room: *room, ties });
         }
     }
 
@@ -102,7 +129,7 @@ impl Rehearsal {
     /// Opens a conference in a phase.
     pub fn open_room(&mut self, phase: usize, rate: Option<SampleRate>) -> RoomId {
         let id = RoomId {
-            worker: 0,
+            worker: self.worker,
             index: self.rooms.len() as u32,
             serial: self.serial(),
         };
@@ -249,6 +276,17 @@ impl Rehearsal {
         self.serve();
     }
 
+    /// Slots of 2.5 ms so far.
+    pub fn slot(&self) -> u64 {
+        self.slot
+    }
+
+    /// The worker wakes at a slot, not before the last, and makes up for what it missed.
+    pub fn wake_at(&mut self, slot: u64) {
+        self.slot = self.slot.max(slot);
+        self.serve();
+    }
+
     /// Whether the worker would have to wake up at all.
     pub fn is_idle(&self) -> bool {
         self.clock.next_slot().is_none()
@@ -312,11 +350,22 @@ impl Rehearsal {
         }
     }
 
+    fn end(&mut self, room: RoomId, workers: usize) -> End {
+        if let Some(end) = self.ends.iter().find(|end| end.room == room) {
+            return end.clone();
+        }
+        let body = self.plane.rooms[room.index as usize].as_deref();
+        let phase = body.map_or(0, |room| room.phase);
+        let end = End::new(room, offset_ns(phase, self.worker.into(), workers));
+        self.ends.push(end.clone());
+        end
+    }
+
     /// A free place for a leg.
     fn leg_id(&mut self) -> LegId {
         let free = (0..).find(|index| self.legs.iter().all(|leg| leg.index != *index));
         let id = LegId {
-            worker: 0,
+            worker: self.worker,
             index: free.unwrap_or_default(),
             serial: self.serial(),
         };

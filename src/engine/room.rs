@@ -1,4 +1,4 @@
-//! A conference as its worker sees it: a bus to mix on, who is on it, and one encoder for each format in use.
+//! A room: a conference, or a part of one, as its worker sees it: a bus to mix on, who is on it, and one encoder for each format in use.
 
 use unisono_mixer::{SampleRate, Strip, StripSettings};
 use unisono_rtp::codec::{Codec, Encoder, MAX_PAYLOAD};
@@ -6,6 +6,7 @@ use unisono_rtp::packet::MAX_CSRCS;
 
 use super::RoomId;
 use super::player::Player;
+use super::span::Ties;
 
 /// Formats that one conference can be heard in at a time: PCMU, PCMA, G.722, Opus and L16 at four rates.
 const MAX_FORMATS: usize = 8;
@@ -13,7 +14,7 @@ const MAX_FORMATS: usize = 8;
 /// Prompts a conference can have waiting.
 const ANNOUNCEMENTS: usize = 16;
 
-/// One conference. Made by the control plane, lives on a worker, allocates nothing there.
+/// One conference, or the part of one that this worker mixes. Made by the control plane, lives on a worker, allocates nothing there.
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) id: RoomId,
@@ -30,6 +31,8 @@ pub(crate) struct Room {
     pub(crate) is_adaptive: bool,
     /// The ones heard in this interval.
     pub(crate) talkers: Talkers,
+    /// To the conference's other rooms, if there are any.
+    pub(crate) ties: Option<Box<Ties>>,
 }
 
 impl Room {
@@ -49,6 +52,7 @@ impl Room {
             encoders: SharedEncoders::default(),
             is_adaptive: fixed.is_none(),
             talkers: Talkers::default(),
+            ties: None,
         }
     }
 }

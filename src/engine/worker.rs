@@ -89,14 +89,16 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// Slots are counted from `origin`, which is the same for all workers but for less than a slot.
     pub(crate) fn new(
         links: Links,
         poller: Poller,
         legs: usize,
         rooms: usize,
+        origin: MonoTime,
     ) -> Result<Self, TickerError> {
         let schedule = Schedule::new(
-            MonoTime::now(),
+            origin,
             Period::from_duration(SLOT).expect("a slot is not of zero length"),
         );
         Ok(Self {

@@ -89,6 +89,18 @@ impl Collector for Snapshot {
         )?;
         gauge(
             out,
+            "conference_parts",
+            "Parts of conferences: one for each worker that mixes one",
+            overview.parts as f64,
+        )?;
+        gauge(
+            out,
+            "split_conferences",
+            "Conferences that several workers mix",
+            overview.split as f64,
+        )?;
+        gauge(
+            out,
             "legs_limit",
             "Legs this server can carry at once",
             overview.legs_limit as f64,
@@ -183,6 +195,20 @@ impl Collector for Snapshot {
             "ticks_missed",
             "Wake-ups that never came",
             |w| w.missed_ticks,
+        )?;
+        worker_counter(
+            out,
+            overview,
+            "partial_sums_added",
+            "Sums of other workers' parts of a conference that were mixed in",
+            |w| w.figures.sums_added,
+        )?;
+        worker_counter(
+            out,
+            overview,
+            "partial_sums_missed",
+            "Sums of other workers' parts of a conference that had not come in time: silence instead",
+            |w| w.figures.sums_missed,
         )?;
         worker_gauge(out, overview, "worker_legs", "Legs a worker serves", |w| {
             w.figures.legs as f64

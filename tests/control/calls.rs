@@ -1,6 +1,6 @@
 //! What phones do, and what they hear of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use unisono::conference::Settings;
 use unisono::config::Conference;
@@ -25,6 +25,85 @@ async fn two_callers_hear_each_other_and_not_themselves() {
     a.exchange.sip.hang_up(a.call, "").await.unwrap();
     listen_to(&mut [(&mut b, Some(B))]).await;
     assert!(b.loudness() < 1.0);
+    server.stop().await;
+}
+
+/// One of them speaks until all the others hear it, and it does not hear itself.
+async fn hear_alone(phones: &mut [Phone], tones: &[f64], talker: usize) {
+    let began = Instant::now();
+    loop {
+        let each = phones.iter_mut().zip(tones).enumerate();
+        let mut said: Vec<_> = each
+            .map(|(n, (phone, tone))| (phone, (n == talker).then_some(*tone)))
+            .collect();
+        listen_to(&mut said).await;
+        assert!(
+            !phones[talker].hears(tones[talker]),
+            "{talker} hears itself"
+        );
+        let mut others = phones.iter().enumerate().filter(|(n, _)| *n != talker);
+        if others.all(|(_, phone)| phone.hears(tones[talker])) {
+            return;
+        }
+        assert!(
+            began.elapsed() < 3 * PATIENCE,
+            "{talker} is not heard by all"
+        );
+    }
+}
+
+/// Workers differ in who is on them, and in nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conference_over_two_workers_is_one_to_those_in_it() {
+    const TONES: [f64; 5] = [500.0, 800.0, 1100.0, 1500.0, 2000.0];
+    let server = server(|config| {
+        config.media.workers = 2;
+        config.media.split_above = 2;
+    })
+    .await;
+    let mut phones = Vec::new();
+    for _ in TONES {
+        phones.push(Phone::call(&server, "100").await.unwrap());
+    }
+    until(&server, |o| {
+        (o.participants, o.rooms, o.parts, o.split) == (5, 1, 2, 1)
+    })
+    .await;
+    for talker in 0..TONES.len() {
+        hear_alone(&mut phones, &TONES, talker).await;
+    }
+    let all = participants(&server, "100").await;
+    assert_eq!(all.len(), 5);
+    let path = format!("PATCH /v1/conferences/100/participants/{}", all[0]);
+    assert_eq!(http(&server, &path, r#"{"muted": true}"#).await.status, 200);
+    // Whoever is muted is heard on neither worker, so that only the other of two talkers is.
+    for phone in &mut phones {
+        phone.forget();
+    }
+    for _ in 0..25 {
+        let each = phones.iter_mut().zip(TONES).enumerate();
+        let mut said: Vec<_> = each
+            .map(|(n, (phone, tone))| (phone, (n < 2).then_some(tone)))
+            .collect();
+        talk(&mut said, 20).await;
+    }
+    assert!(phones.iter().all(|phone| !phone.hears(TONES[0])));
+    hear_alone(&mut phones, &TONES, 1).await;
+
+    // Those of one worker leave: the conference goes on, in one part.
+    for n in [0, 1, 4] {
+        let phone = &phones[n];
+        phone.exchange.sip.hang_up(phone.call, "").await.unwrap();
+    }
+    until(&server, |o| {
+        (o.participants, o.rooms, o.parts, o.split) == (2, 1, 1, 0)
+    })
+    .await;
+    let mut rest: Vec<Phone> = phones.drain(2..4).collect();
+    hear_alone(&mut rest, &TONES[2..4], 1).await;
+    let ended = http(&server, "DELETE /v1/conferences/100", "").await;
+    assert_eq!(ended.status, 204);
+    until(&server, |o| (o.legs, o.rooms, o.parts) == (0, 0, 0)).await;
     server.stop().await;
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Level, OverloadSettings};
 use crate::engine::hand::Hand;
-use crate::engine::{Engine, RoomId};
+use crate::engine::{ConferenceId, Engine};
 
 impl Engine {
     /// The loads above which workers shed.
@@ -22,11 +22,13 @@ impl Engine {
         }
     }
 
-    /// Whether a new call may come: to the worker of the conference `near`, or, for one that is yet to be opened, to any.
-    /// One whose worker has ended is no question of load, and is found out when its leg is opened.
-    pub fn takes_calls(&self, near: Option<RoomId>) -> bool {
+    /// Whether a new call may come: to the worker that the next leg of the conference `near` would be on, or, for one that is yet to be
+    /// opened, to any. That no worker has a place is no question of load, and is found out when its leg is opened.
+    pub fn takes_calls(&self, near: Option<ConferenceId>) -> bool {
         match near {
-            Some(room) => !self.workers[usize::from(room.worker)].level().refuses(),
+            Some(conference) => self
+                .next_worker(conference)
+                .is_none_or(|worker| !self.workers[usize::from(worker)].level().refuses()),
             None => {
                 let alive = self.workers.iter().filter(|hand| !hand.has_ended());
                 let least = alive.map(Hand::level).min();
@@ -56,6 +58,7 @@ mod tests {
             priority: None,
             legs: 4,
             rooms: 4,
+            split_above: 0,
             policy: LegPolicy::default(),
         })
         .expect("an engine")
@@ -66,22 +69,29 @@ mod tests {
         meter.overload_level.store(level as u64, Relaxed);
     }
 
+    /// Lets somebody join, and tells on which worker.
+    fn join(engine: &mut Engine, conference: ConferenceId) -> usize {
+        let (leg, _) = engine
+            .open_ring_leg(unisono_mixer::SampleRate::Hz8000, conference)
+            .expect("a leg");
+        engine.join(leg, conference);
+        usize::from(leg.worker)
+    }
+
     #[test]
-    fn new_conferences_go_where_calls_are_taken_and_old_ones_stay_where_they_are() {
+    fn who_comes_is_sent_where_calls_are_taken_and_refused_where_none_are() {
         let _alone = crate::engine::tests::alone();
         let mut engine = engine(2);
-        let first = engine.open_room(None).expect("a conference");
-        let busy = usize::from(first.worker);
+        let first = engine.open_conference(None).expect("a conference");
+        let busy = join(&mut engine, first);
         overload(&engine, busy, Level::Refusing);
-        assert!(!engine.takes_calls(Some(first)));
-        assert!(engine.takes_calls(None));
-        for _ in 0..3 {
-            let room = engine.open_room(None).expect("a conference");
-            assert_ne!(room.worker, first.worker);
-            assert!(engine.takes_calls(Some(room)));
-        }
+        assert!(engine.takes_calls(None) && engine.takes_calls(Some(first)));
+        let second = engine.open_conference(None).expect("a conference");
+        assert_eq!(join(&mut engine, second), 1 - busy);
+        // The conference of who was here before goes on on the other worker.
+        assert_eq!(join(&mut engine, first), 1 - busy);
         overload(&engine, 1 - busy, Level::Trimming);
-        assert!(!engine.takes_calls(None));
+        assert!(!engine.takes_calls(None) && !engine.takes_calls(Some(first)));
         overload(&engine, busy, Level::Normal);
         assert!(engine.takes_calls(None) && engine.takes_calls(Some(first)));
     }

@@ -15,6 +15,7 @@ mod seats;
 mod shared;
 mod size;
 mod sockets;
+mod span;
 mod switching;
 
 /// Held while an engine with threads is tested: workers are told apart by their threads' names, so one engine at a time.
