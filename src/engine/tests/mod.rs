@@ -12,4 +12,5 @@ mod seats;
 mod size;
 mod sockets;
 mod span;
+mod span_phones;
 mod switching;
