@@ -264,6 +264,11 @@ fn what_must_fit_together_is_checked() {
             "2 cpus, found 3",
         ),
         (
+            "[media]\nsplit_above = -1\n",
+            "2:15: media.split_above",
+            "0 (only when a worker is busy) or a number to 1000000",
+        ),
+        (
             "[media]\ncpus = [1, 1]\n",
             "2:12: media.cpus",
             "each once, found 1 again",

@@ -330,3 +330,127 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::{EngineConfig, LegPolicy};
+
+    fn engine(workers: usize) -> Engine {
+        let config = EngineConfig {
+            workers,
+            cpus: Vec::new(),
+            priority: None,
+            legs: 4,
+            rooms: 4,
+            split_above: 2,
+            policy: LegPolicy::default(),
+        };
+        Engine::start(config).expect("an engine")
+    }
+
+    fn end(engine: &mut Engine, worker: usize) {
+        engine.workers[worker].begin_shutdown();
+        while !engine.workers[worker].has_ended() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Opens a leg by rings for a conference, and lets it join.
+    fn member(engine: &mut Engine, conference: ConferenceId) -> LegId {
+        let (leg, _) = engine
+            .open_ring_leg(SampleRate::Hz8000, conference)
+            .expect("a leg");
+        engine.join(leg, conference);
+        leg
+    }
+
+    fn seats(engine: &Engine, conference: ConferenceId) -> Vec<(usize, usize)> {
+        engine.seats(conference).collect()
+    }
+
+    #[test]
+    fn a_worker_that_ended_is_given_no_more_legs() {
+        let _alone = crate::engine::tests::alone();
+        let mut engine = engine(2);
+        end(&mut engine, 0);
+        let conference = engine.open_conference(None).expect("a conference");
+        for _ in 0..4 {
+            assert_eq!(member(&mut engine, conference).worker, 1);
+        }
+        assert!(engine.reports()[0].dead);
+        end(&mut engine, 1);
+        assert!(matches!(
+            engine.open_conference(None),
+            Err(EngineError::WorkerEnded)
+        ));
+    }
+
+    #[test]
+    fn a_conference_has_a_room_where_it_has_legs_and_all_memory_comes_back() {
+        let _alone = crate::engine::tests::alone();
+        let mut engine = engine(2);
+        let conference = engine.open_conference(None).expect("a conference");
+        assert_eq!(engine.room_counts(), (0, 0));
+        let legs: Vec<LegId> = (0..4).map(|_| member(&mut engine, conference)).collect();
+        assert_eq!(seats(&engine, conference), [(0, 2), (1, 2)]);
+        assert_eq!(engine.room_counts(), (2, 1));
+        assert!(matches!(
+            engine.open_ring_leg(SampleRate::Hz8000, conference),
+            Err(EngineError::Full { what: "legs", .. })
+        ));
+        engine.leave(legs[0]);
+        assert_eq!(seats(&engine, conference), [(0, 1), (1, 2)]);
+        engine.close_leg(legs[0]);
+        engine.close_leg(legs[1]);
+        assert_eq!(seats(&engine, conference), [(1, 2)]);
+        assert_eq!(engine.room_counts(), (1, 0));
+        engine.close_conference(conference);
+        engine.close_leg(legs[2]);
+        engine.close_leg(legs[3]);
+        assert_eq!(engine.room_counts(), (0, 0));
+        while engine.leg_count() > 0 || engine.workers.iter().any(|hand| hand.free_rooms.len() < 4)
+        {
+            engine.poll();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let load = |hand: &Hand| hand.load.iter().sum::<usize>();
+        assert_eq!(engine.workers.iter().map(load).sum::<usize>(), 0);
+    }
+
+    #[test]
+    fn a_leg_may_join_a_conference_that_has_no_room_on_its_worker() {
+        let _alone = crate::engine::tests::alone();
+        let mut engine = engine(2);
+        let first = engine.open_conference(None).expect("a conference");
+        let second = engine.open_conference(None).expect("a conference");
+        let stays = member(&mut engine, first);
+        let moves = member(&mut engine, second);
+        assert_eq!((stays.worker, moves.worker), (0, 1));
+        engine.join(moves, first);
+        assert_eq!(seats(&engine, first), [(0, 1), (1, 1)]);
+        assert_eq!(seats(&engine, second), []);
+        engine.join(moves, first);
+        assert_eq!(seats(&engine, first), [(0, 1), (1, 1)]);
+        engine.close_conference(second);
+        engine.join(moves, second);
+        assert_eq!(seats(&engine, first), [(0, 1), (1, 1)], "it is gone");
+    }
+
+    #[test]
+    fn there_are_as_many_conferences_as_were_agreed_on() {
+        let _alone = crate::engine::tests::alone();
+        let mut engine = engine(2);
+        let conferences: Vec<_> = (0..4).map(|_| engine.open_conference(None)).collect();
+        assert!(conferences.iter().all(Result::is_ok));
+        assert!(matches!(
+            engine.open_conference(None),
+            Err(EngineError::Full {
+                what: "conferences",
+                limit: 4
+            })
+        ));
+    }
+}

@@ -16,6 +16,7 @@ mod shared;
 mod size;
 mod sockets;
 mod span;
+mod span_phones;
 mod switching;
 
 /// Held while an engine with threads is tested: workers are told apart by their threads' names, so one engine at a time.
