@@ -15,7 +15,7 @@ impl Engine {
             .map_or_else(OverloadSettings::default, |hand| hand.thresholds.get())
     }
 
-    /// Sets them for all workers. A worker heeds them within a quarter of a second.
+    /// Sets them for all workers. A worker heeds them within half a second.
     pub fn set_overload(&mut self, settings: OverloadSettings) {
         for hand in &self.workers {
             hand.thresholds.set(settings);

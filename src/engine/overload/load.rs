@@ -4,12 +4,12 @@
 //! had: it is taken out of both. So a stall of the machine is not mistaken for load, and a worker that is left with half a
 //! processor is full when it uses that half.
 
-/// Work is added up for so long, ns: ten intervals, so that what one of them costs more is evened out.
-pub(super) const WINDOW_NS: u64 = 200_000_000;
+/// Work is added up for so long, ns: 25 intervals, so that what is caught up after a stall is evened out.
+pub(super) const WINDOW_NS: u64 = 500_000_000;
 
 /// A window's share of the smoothed load while load rises, and while it falls.
-const RISE: f32 = 1.0 / 4.0;
-const FALL: f32 = 1.0 / 16.0;
+const RISE: f32 = 1.0 / 3.0;
+const FALL: f32 = 1.0 / 8.0;
 
 /// After so many windows without work nothing is left of the load before.
 const MOST_WINDOWS: u64 = 64;
@@ -118,10 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn load_rises_within_a_second_and_falls_within_some() {
+    fn load_rises_within_two_seconds_and_falls_within_some() {
         let (mut load, mut now) = (Load::default(), 0);
         work(&mut load, &mut now, 10, 500);
-        let up = work(&mut load, &mut now, 20, 55).unwrap();
+        let up = work(&mut load, &mut now, 20, 100).unwrap();
         assert!(up > 0.8, "{up}");
         work(&mut load, &mut now, 20, 500);
         let soon = work(&mut load, &mut now, 4, 50).unwrap();
@@ -144,8 +144,9 @@ mod tests {
                 cpu_ns: 10 * MS,
             });
             now += 120 * MS;
-            let seen = work(&mut load, &mut now, 10, 20).unwrap();
-            assert!((seen - before).abs() < 0.03, "{seen} after {before}");
+            work(&mut load, &mut now, 10, 20);
+            let seen = load.smoothed;
+            assert!((seen - before).abs() < 0.08, "{seen} after {before}");
         }
     }
 

@@ -152,10 +152,13 @@ impl RtpStream {
             Attention::Look => {}
         }
         if kind == PacketKind::Voice && !self.decoder.is_silent(packet.payload) {
+            // It has not followed the stream; nor has what is played from here on.
+            self.decoder.reset();
             let mut frame = [0; MAX_SAMPLES];
             let decoded = self.decoder.decode(packet.payload, &mut frame);
             if decoded.is_ok_and(|samples| strip.would_hear(&frame[..samples])) {
                 self.doze.wake(arrival_ns);
+                self.decoder.reset();
             }
         }
         self.doze.is_asleep()
