@@ -187,7 +187,7 @@ impl Strip {
     }
 
     /// The greatest magnitude of samples that neither opens the gate nor counts as talking, with the present input gain. 0
-    /// without a gate.
+    /// without a gate, and for who was louder when last measured, such as somebody muted who spoke.
     #[inline]
     pub fn unheard_peak(&self) -> u16 {
         (self.detector.unheard_amplitude() / self.input.target) as u16

@@ -110,10 +110,14 @@ impl Detector {
         self.talking
     }
 
-    /// No frame within this amplitude reaches a threshold.
+    /// No frame within this amplitude reaches a threshold. 0 if the last frame was louder: who was just loud is listened to.
     #[inline]
     pub(crate) fn unheard_amplitude(&self) -> f32 {
-        self.unheard
+        if self.level > self.unheard * self.unheard {
+            0.0
+        } else {
+            self.unheard
+        }
     }
 
     /// Whether neither gate nor talking is open or held open.
