@@ -10,8 +10,8 @@ use tokio::time::timeout;
 
 use crate::sip::sdp::{Agreed, LocalMedia, SdpError, agree, answer, offer};
 use crate::sip::{
-    AgentConfig, BindError, CallId, EndedBy, Event, Flow, InviteRequest, SipConfig, SipError, SipHandle,
-    Transport, bind,
+    AgentConfig, BindError, CallId, EndedBy, Event, Flow, InviteRequest, SipConfig, SipError,
+    SipHandle, Transport, bind,
 };
 
 /// How long a server may take to answer.

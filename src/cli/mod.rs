@@ -4,6 +4,7 @@ mod dahdi;
 mod demo;
 mod doctor;
 mod jitter;
+mod load;
 mod page;
 mod serve;
 
@@ -44,6 +45,8 @@ enum Verb {
     Doctor(doctor::DoctorArguments),
     /// Measure how punctual wake-ups are here, and whether that is good enough for voice
     Jitter(Box<jitter::JitterArguments>),
+    /// Load a conference server, this or another, with callers, and say how many it bears
+    Load(Box<load::LoadArguments>),
     /// Run a program written for DAHDI without a kernel module, or show what such programs do
     Dahdi(dahdi::DahdiArguments),
 }
@@ -59,6 +62,7 @@ pub fn run() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Jitter(arguments) => jitter::run(&arguments),
+        Verb::Load(arguments) => load::run(&arguments),
         Verb::Dahdi(arguments) => dahdi::run(&arguments),
     }
 }

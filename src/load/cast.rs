@@ -7,7 +7,7 @@ use super::talk::{Gate, Random, TalkPattern};
 use crate::caller::VOICES;
 
 /// Slots in the packet time over which callers are spread.
-pub const SLOTS: u64 = 20;
+pub(super) const SLOTS: u64 = 20;
 
 /// In conferences with up to this many voices each can be told by ear; in larger ones so many of them.
 const ALL_TOLD: usize = 24;
@@ -36,7 +36,7 @@ pub enum Grouping {
 
 /// What a caller says while it talks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Saying {
+pub(super) enum Saying {
     /// The background only.
     Nothing,
     /// A voice.
@@ -50,47 +50,47 @@ pub enum Saying {
 
 /// One caller.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub(super) struct Part {
     /// From 0.
-    pub number: usize,
+    pub(super) number: usize,
     /// From 0.
-    pub conference: usize,
+    pub(super) conference: usize,
     /// What it sends and hopes to get.
-    pub codec: Codec,
+    pub(super) codec: Codec,
     /// What it says when it talks.
-    pub saying: Saying,
+    pub(super) saying: Saying,
     /// Whether its voice is nobody else's in the conference, so that it can be told by ear.
-    pub told: bool,
+    pub(super) told: bool,
     /// When it talks.
-    pub gate: Gate,
+    pub(super) gate: Gate,
     /// The clip's frame that it says in frame 0.
-    pub offset: u64,
+    pub(super) offset: u64,
     /// Its place in the packet time, below [`SLOTS`].
-    pub slot: u64,
+    pub(super) slot: u64,
 }
 
 /// The rules by which callers get their parts.
 #[derive(Debug, Clone)]
-pub struct Cast {
+pub(super) struct Cast {
     /// Where callers are, if that is not given by [`places`](Self::places).
-    pub grouping: Grouping,
+    pub(super) grouping: Grouping,
     /// For a list of endpoints: the conference and the codec of each.
-    pub places: Option<Vec<(usize, Codec)>>,
+    pub(super) places: Option<Vec<(usize, Codec)>>,
     /// The codecs and how many of a hundred callers use each.
-    pub codecs: Vec<(Codec, f64)>,
+    pub(super) codecs: Vec<(Codec, f64)>,
     /// Who talks.
-    pub talk: TalkPattern,
+    pub(super) talk: TalkPattern,
     /// All at once, at the beginning of the packet time.
-    pub burst: bool,
+    pub(super) burst: bool,
     /// Callers in the end, by which levels are chosen.
-    pub callers: usize,
+    pub(super) callers: usize,
     /// Another seed is another run.
-    pub seed: u64,
+    pub(super) seed: u64,
 }
 
 impl Cast {
     /// How many conferences `callers` are spread over.
-    pub fn conferences(&self, callers: usize) -> usize {
+    pub(super) fn conferences(&self, callers: usize) -> usize {
         if let Some(places) = &self.places {
             let mut all: Vec<usize> = places.iter().take(callers).map(|place| place.0).collect();
             all.sort_unstable();
@@ -104,17 +104,22 @@ impl Cast {
     }
 
     /// Caller `number`.
-    pub fn part(&self, number: usize) -> Part {
+    pub(super) fn part(&self, number: usize) -> Part {
         let (conference, place) = self.place(number);
         let mut random = Random::new(self.seed, number as u64);
         let members = self.members();
         let voices = self.talk.voices(members);
-        let told = if voices <= ALL_TOLD { voices } else { SOME_TOLD };
+        let told = if voices <= ALL_TOLD {
+            voices
+        } else {
+            SOME_TOLD
+        };
         let at_a_time = self.talk.at_a_time(members);
         let (saying, is_told) = if place >= voices {
             (Saying::Nothing, false)
         } else if place < told {
-            let pool = (told * self.conferences(self.callers).clamp(1, NEIGHBOURS)).min(TOLD_VOICES);
+            let pool =
+                (told * self.conferences(self.callers).clamp(1, NEIGHBOURS)).min(TOLD_VOICES);
             let voice = (conference * told + place) % pool.max(1);
             let gain_db = softer(at_a_time.min(told as f64));
             (Saying::Voice { voice, gain_db }, true)
@@ -146,7 +151,10 @@ impl Cast {
         if let Some(places) = &self.places {
             let conference = places.get(number).map_or(0, |place| place.0);
             let before = places.iter().take(number);
-            return (conference, before.filter(|place| place.0 == conference).count());
+            return (
+                conference,
+                before.filter(|place| place.0 == conference).count(),
+            );
         }
         match self.grouping {
             Grouping::Conferences(count) => (number % count.max(1), number / count.max(1)),
@@ -222,7 +230,10 @@ mod tests {
             slots[part.slot as usize] += 1;
         }
         assert!(members.iter().all(|&count| (142..=143).contains(&count)));
-        assert!(slots.iter().all(|&count| (48..=52).contains(&count)), "{slots:?}");
+        assert!(
+            slots.iter().all(|&count| (48..=52).contains(&count)),
+            "{slots:?}"
+        );
         let pairs = Cast {
             grouping: Grouping::Members(2),
             ..cast
@@ -238,7 +249,10 @@ mod tests {
             let part = cast.part(number);
             assert_eq!(part.told, matches!(part.saying, Saying::Voice { .. }));
             if part.told {
-                voices.entry(part.conference).or_default().insert(part.saying);
+                voices
+                    .entry(part.conference)
+                    .or_default()
+                    .insert(part.saying);
             }
         }
         assert!(voices.values().all(|voices| voices.len() == 3));
@@ -252,7 +266,13 @@ mod tests {
         let parts: Vec<Part> = (0..1000).map(|number| cast.part(number)).collect();
         let told: Vec<_> = parts.iter().filter(|part| part.told).collect();
         assert_eq!(told.len(), SOME_TOLD);
-        assert_eq!(told[0].saying, Saying::Voice { voice: 0, gain_db: -3 });
+        assert_eq!(
+            told[0].saying,
+            Saying::Voice {
+                voice: 0,
+                gain_db: -3
+            }
+        );
         for part in parts.iter().filter(|part| !part.told) {
             let Saying::Voice { voice, gain_db } = part.saying else {
                 panic!("{part:?}");
@@ -265,7 +285,9 @@ mod tests {
     fn codecs_have_their_shares() {
         let mut cast = cast(Grouping::Conferences(1), 1000, TalkPattern::Speech);
         cast.codecs = vec![(Codec::Pcmu, 70.0), (Codec::Opus, 30.0)];
-        let opus = (0..1000).filter(|&n| cast.part(n).codec == Codec::Opus).count();
+        let opus = (0..1000)
+            .filter(|&n| cast.part(n).codec == Codec::Opus)
+            .count();
         assert!((295..=305).contains(&opus), "{opus}");
         assert!(matches!(cast.part(3).gate, Gate::Spurts(_)));
     }

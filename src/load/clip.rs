@@ -11,7 +11,7 @@ use crate::caller::{VOICES, voices};
 use crate::prompts::convert;
 
 /// The rate at which what was said is kept for listening, Hz, and its samples in a frame.
-pub const LISTENING_HZ: u32 = 8000;
+pub(super) const LISTENING_HZ: u32 = 8000;
 const LISTENING_FRAME: usize = (LISTENING_HZ / 50) as usize;
 
 /// Rate from which clips are made, Hz: the embedded voices carry no more.
@@ -38,7 +38,7 @@ pub enum Background {
 
 /// Encoded frames of 20 ms, over and over.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Clip {
+pub(super) struct Clip {
     payloads: Box<[u8]>,
     /// Where each frame ends.
     ends: Box<[u32]>,
@@ -46,21 +46,21 @@ pub struct Clip {
 
 /// What was said, for listening: the same frames as in each encoded clip.
 #[derive(Debug)]
-pub struct Spoken {
+pub(super) struct Spoken {
     samples: Box<[i16]>,
     audible: Box<[bool]>,
 }
 
 /// All clips of a run.
 #[derive(Debug)]
-pub struct Clips {
+pub(super) struct Clips {
     encoded: HashMap<(Saying, Codec), Arc<Clip>>,
     spoken: HashMap<Saying, Spoken>,
 }
 
 impl Clip {
     /// The payload of frame `number`; frames repeat.
-    pub fn frame(&self, number: usize) -> &[u8] {
+    pub(super) fn frame(&self, number: usize) -> &[u8] {
         let number = number % self.ends.len();
         let start = match number {
             0 => 0,
@@ -70,7 +70,7 @@ impl Clip {
     }
 
     /// Frames before they repeat.
-    pub fn frames(&self) -> usize {
+    pub(super) fn frames(&self) -> usize {
         self.ends.len()
     }
 
@@ -94,13 +94,13 @@ impl Clip {
 
 impl Spoken {
     /// Samples of frame `number` at [`LISTENING_HZ`]; frames repeat.
-    pub fn frame(&self, number: usize) -> &[i16] {
+    pub(super) fn frame(&self, number: usize) -> &[i16] {
         let number = number % self.audible.len();
         &self.samples[number * LISTENING_FRAME..][..LISTENING_FRAME]
     }
 
     /// Whether frame `number` can be heard: a voice has pauses of its own.
-    pub fn is_audible(&self, number: usize) -> bool {
+    pub(super) fn is_audible(&self, number: usize) -> bool {
         self.audible[number % self.audible.len()]
     }
 
@@ -121,7 +121,10 @@ impl Spoken {
 
 impl Clips {
     /// Encodes what is needed, and nothing else. Takes some milliseconds of processor time for each voice and codec; Opus more.
-    pub fn new(needed: impl IntoIterator<Item = (Saying, Codec)>, background: Background) -> Self {
+    pub(super) fn new(
+        needed: impl IntoIterator<Item = (Saying, Codec)>,
+        background: Background,
+    ) -> Self {
         let mut clips = Self {
             encoded: HashMap::new(),
             spoken: HashMap::new(),
@@ -168,12 +171,12 @@ impl Clips {
     }
 
     /// The clip, if it was among those needed.
-    pub fn encoded(&self, saying: Saying, codec: Codec) -> Option<Arc<Clip>> {
+    pub(super) fn encoded(&self, saying: Saying, codec: Codec) -> Option<Arc<Clip>> {
         self.encoded.get(&(saying, codec)).map(Arc::clone)
     }
 
     /// What the clip says; `None` for background.
-    pub fn spoken(&self, saying: Saying) -> Option<&Spoken> {
+    pub(super) fn spoken(&self, saying: Saying) -> Option<&Spoken> {
         self.spoken.get(&saying)
     }
 }
@@ -215,11 +218,19 @@ mod tests {
             assert_eq!(clip.frame(5), clip.frame(5 + frames));
             assert!(!clip.frame(frames - 1).is_empty());
         }
-        assert_eq!(clips.encoded(VOICE, Codec::Pcmu).unwrap().frame(9).len(), 160);
+        assert_eq!(
+            clips.encoded(VOICE, Codec::Pcmu).unwrap().frame(9).len(),
+            160
+        );
         assert_eq!(clips.encoded(VOICE, Codec::Pcma), None);
         let spoken = clips.spoken(VOICE).unwrap();
-        let audible = (0..frames).filter(|&frame| spoken.is_audible(frame)).count();
-        assert!((frames / 2..frames).contains(&audible), "{audible} of {frames}");
+        let audible = (0..frames)
+            .filter(|&frame| spoken.is_audible(frame))
+            .count();
+        assert!(
+            (frames / 2..frames).contains(&audible),
+            "{audible} of {frames}"
+        );
     }
 
     #[test]
@@ -229,7 +240,12 @@ mod tests {
                 .encoded(Saying::Nothing, Codec::L16 { rate: 8000 })
                 .unwrap()
         };
-        assert!(clip(Background::Silence).frame(1).iter().all(|&byte| byte == 0));
+        assert!(
+            clip(Background::Silence)
+                .frame(1)
+                .iter()
+                .all(|&byte| byte == 0)
+        );
         let noise = clip(Background::Noise);
         let (words, _) = noise.frame(1).as_chunks::<2>();
         let samples: Vec<i16> = words.iter().map(|&word| i16::from_be_bytes(word)).collect();

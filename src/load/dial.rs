@@ -118,7 +118,10 @@ impl Party {
                 self.next = callers;
                 false
             }
-            Way::Sip(dialler) => self.call(callers, dialler, stage, watcher, interrupt).await?,
+            Way::Sip(dialler) => {
+                self.call(callers, dialler, stage, watcher, interrupt)
+                    .await?
+            }
         };
         self.parts.sort_by_key(|part| part.number);
         Ok(interrupted)
@@ -246,7 +249,10 @@ impl Party {
         // Where it was given up, those who did not try have failed for the same reasons.
         if self.parts.is_empty() && !interrupted {
             return Err(LoadError::NoCalls {
-                reason: self.failures().first().map_or_else(String::new, |most| most.reason.clone()),
+                reason: self
+                    .failures()
+                    .first()
+                    .map_or_else(String::new, |most| most.reason.clone()),
             });
         }
         if self.parts.len() > first {
@@ -313,7 +319,13 @@ impl Dialler {
     fn dial(
         &mut self,
         part: &Part,
-    ) -> Result<(MediaSocket, impl Future<Output = Result<Call, CallError>> + use<>), LoadError> {
+    ) -> Result<
+        (
+            MediaSocket,
+            impl Future<Output = Result<Call, CallError>> + use<>,
+        ),
+        LoadError,
+    > {
         let socket = self.ports.bind_pair(true).map_err(LoadError::Ports)?.rtp;
         let offered = LocalMedia {
             address: self.media,

@@ -41,28 +41,29 @@ const HOW: &str = "from the moment at which a packet was due to be sent to the a
 
 /// Everybody who is connected, with what they say and when.
 #[derive(Debug, Clone, Copy)]
-pub struct Scene<'a> {
+pub(super) struct Scene<'a> {
     /// Who is connected.
-    pub parts: &'a [Part],
+    pub(super) parts: &'a [Part],
     /// What they say.
-    pub clips: &'a Clips,
+    pub(super) clips: &'a Clips,
     /// When.
-    pub beat: Beat,
+    pub(super) beat: Beat,
 }
 
 /// What listening found.
 #[derive(Debug)]
-pub struct Heard {
+pub(super) struct Heard {
     /// Who was heard.
-    pub hearing: Hearing,
+    pub(super) hearing: Hearing,
     /// How late, if anybody was heard.
-    pub mouth_to_ear: Option<MouthToEar>,
+    pub(super) mouth_to_ear: Option<MouthToEar>,
 }
 
 /// Callers worth listening to: talkers and others alternately, spread over the conferences.
-pub fn choose(parts: &[Part], count: usize) -> Vec<usize> {
-    let (talkers, others): (Vec<&Part>, Vec<&Part>) =
-        parts.iter().partition(|part| part.saying != Saying::Nothing);
+pub(super) fn choose(parts: &[Part], count: usize) -> Vec<usize> {
+    let (talkers, others): (Vec<&Part>, Vec<&Part>) = parts
+        .iter()
+        .partition(|part| part.saying != Saying::Nothing);
     let mut chosen = Vec::new();
     let mut take = |from: &[&Part], wanted: usize| {
         let wanted = wanted.min(from.len());
@@ -77,7 +78,7 @@ pub fn choose(parts: &[Part], count: usize) -> Vec<usize> {
 }
 
 /// Listens to all recordings, on so many threads.
-pub fn listen(scene: Scene<'_>, recordings: &[(usize, Recorder)], threads: usize) -> Heard {
+pub(super) fn listen(scene: Scene<'_>, recordings: &[(usize, Recorder)], threads: usize) -> Heard {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -102,7 +103,7 @@ pub fn listen(scene: Scene<'_>, recordings: &[(usize, Recorder)], threads: usize
 }
 
 /// Whether somebody else in the caller's conference was talking through a silence that the server marked: then it was no pause.
-pub fn was_gap(scene: Scene<'_>, pause: Pause) -> bool {
+pub(super) fn was_gap(scene: Scene<'_>, pause: Pause) -> bool {
     let Some(listener) = scene.part(pause.caller) else {
         return true;
     };
@@ -111,9 +112,10 @@ pub fn was_gap(scene: Scene<'_>, pause: Pause) -> bool {
     if from >= to {
         return true;
     }
-    let others = scene.parts.iter().filter(|part| {
-        part.conference == listener.conference && part.number != listener.number
-    });
+    let others = scene
+        .parts
+        .iter()
+        .filter(|part| part.conference == listener.conference && part.number != listener.number);
     others.into_iter().any(|part| {
         let frames = scene.beat.frame_at(from, part.slot)..scene.beat.frame_at(to, part.slot);
         scene.audible(part, frames).count() >= SPOKEN_THROUGH
@@ -153,7 +155,11 @@ impl<'a> Scene<'a> {
     }
 
     /// The frames among `frames` in which this caller is audible.
-    fn audible(&self, part: &Part, frames: std::ops::Range<u64>) -> impl Iterator<Item = u64> + use<'a> {
+    fn audible(
+        &self,
+        part: &Part,
+        frames: std::ops::Range<u64>,
+    ) -> impl Iterator<Item = u64> + use<'a> {
         let spoken = self.clips.spoken(part.saying);
         let (mut gate, offset) = (part.gate.clone(), part.offset);
         frames.filter(move |frame| {
@@ -183,7 +189,12 @@ impl<'a> Scene<'a> {
         let lateness = lateness_ms(&recording);
         for (speaker, found) in speakers.iter().zip(&heard.speakers) {
             let part = speaker.part;
-            let is = |what: &str| format!("caller {} of conference {} {what}", listener.number, listener.conference);
+            let is = |what: &str| {
+                format!(
+                    "caller {} of conference {} {what}",
+                    listener.number, listener.conference
+                )
+            };
             match (speaker.role, found.present) {
                 (Role::Expected, true) => {
                     one.expected += 1;
@@ -192,12 +203,15 @@ impl<'a> Scene<'a> {
                         [] => std::slice::from_ref(&found.delay_ms),
                         windows => windows,
                     };
-                    let all = delays.iter().flat_map(|delay| lateness.iter().map(move |late| delay + late));
+                    let all = delays
+                        .iter()
+                        .flat_map(|delay| lateness.iter().map(move |late| delay + late));
                     one.delays_ms.extend(all);
                 }
                 (Role::Expected, false) => {
                     one.expected += 1;
-                    one.wrong.push(is(&format!("does not hear caller {}", part.number)));
+                    one.wrong
+                        .push(is(&format!("does not hear caller {}", part.number)));
                 }
                 (Role::Stranger, true) => {
                     one.strangers += 1;
@@ -244,7 +258,8 @@ impl<'a> Scene<'a> {
 
     fn speakers(&self, listener: &'a Part, from_ns: u64, to_ns: u64) -> Vec<Speaker<'a>> {
         let role = |part: &Part, role: Role| {
-            let frames = self.beat.frame_at(from_ns, part.slot)..self.beat.frame_at(to_ns, part.slot);
+            let frames =
+                self.beat.frame_at(from_ns, part.slot)..self.beat.frame_at(to_ns, part.slot);
             let enough = ENOUGH.min(frames.clone().count() / 2);
             // The last words of the window have not come back when it ends.
             let frames = frames.start..frames.end.saturating_sub(10);
@@ -273,7 +288,9 @@ impl<'a> Scene<'a> {
         });
         // Of each listener other neighbours; a voice once.
         let strangers: Vec<&Part> = strangers.collect();
-        let start = (listener.number * 7).checked_rem(strangers.len()).unwrap_or(0);
+        let start = (listener.number * 7)
+            .checked_rem(strangers.len())
+            .unwrap_or(0);
         let (before, after) = strangers.split_at(start);
         let mut sayings = known;
         for part in after.iter().chain(before) {
@@ -284,7 +301,9 @@ impl<'a> Scene<'a> {
                     role: Role::Stranger,
                 });
             }
-            let found = speakers.iter().filter(|speaker| speaker.role == Role::Stranger);
+            let found = speakers
+                .iter()
+                .filter(|speaker| speaker.role == Role::Stranger);
             if found.count() >= OTHER_CONFERENCES {
                 break;
             }
@@ -301,7 +320,10 @@ impl<'a> Scene<'a> {
 
     /// What a caller said around a recording, and the sample of the recording at which it began to.
     fn signal(&self, part: &Part, from_ns: u64, to_ns: u64) -> (Vec<i16>, i64) {
-        let first = self.beat.frame_at(from_ns, part.slot).saturating_sub(BEFORE);
+        let first = self
+            .beat
+            .frame_at(from_ns, part.slot)
+            .saturating_sub(BEFORE);
         let last = self.beat.frame_at(to_ns, part.slot) + 1;
         let mut gate = part.gate.clone();
         let mut signal = Vec::new();

@@ -117,7 +117,8 @@ pub fn parse(text: &str, path: &str) -> Result<Vec<Endpoint>, EndpointError> {
         };
         let codec = codec_named(&one.codec).map_err(wrong)?;
         let payload_type = one.payload_type.or(codec.static_payload_type());
-        let Some(payload_type) = payload_type.filter(|number| PAYLOAD_TYPES.contains(number)) else {
+        let Some(payload_type) = payload_type.filter(|number| PAYLOAD_TYPES.contains(number))
+        else {
             return Err(wrong(format!(
                 "{} needs a \"payload_type\" of 0 to 127",
                 one.codec
@@ -185,7 +186,10 @@ mod tests {
         let endpoints = parse(text, "legs.json").unwrap();
         assert_eq!(endpoints.len(), 2);
         assert_eq!((endpoints[0].conference, endpoints[0].payload_type), (1, 0));
-        assert_eq!((endpoints[1].codec, endpoints[1].payload_type), (Codec::Opus, 111));
+        assert_eq!(
+            (endpoints[1].codec, endpoints[1].payload_type),
+            (Codec::Opus, 111)
+        );
         assert!(endpoints[1].remote.is_ipv6());
     }
 
@@ -193,7 +197,8 @@ mod tests {
     fn mistakes_are_told_with_their_place() {
         assert!(complaint("{").contains("line 1"));
         assert!(complaint("[]").contains("lists no endpoint"));
-        let unknown = r#"[{"local_port": 1, "remote": "127.0.0.1:3", "codec": "pcmu", "colour": 1}]"#;
+        let unknown =
+            r#"[{"local_port": 1, "remote": "127.0.0.1:3", "codec": "pcmu", "colour": 1}]"#;
         assert!(complaint(unknown).contains("colour"));
         let codec = r#"[{"local_port": 1, "remote": "127.0.0.1:3", "codec": "g729"}]"#;
         assert!(complaint(codec).contains("endpoint 1") && complaint(codec).contains("g722"));
@@ -201,12 +206,18 @@ mod tests {
         assert!(complaint(dynamic).contains("payload_type"));
         let twice = r#"[{"local_port": 4, "remote": "127.0.0.1:3", "codec": "pcmu"},
                         {"local_port": 4, "remote": "127.0.0.1:5", "codec": "pcmu"}]"#;
-        assert!(complaint(twice).contains("endpoint 2"), "{}", complaint(twice));
+        assert!(
+            complaint(twice).contains("endpoint 2"),
+            "{}",
+            complaint(twice)
+        );
     }
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let error = read(Path::new("/nowhere/legs.json")).unwrap_err().to_string();
+        let error = read(Path::new("/nowhere/legs.json"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("/nowhere/legs.json"), "{error}");
     }
 }

@@ -5,10 +5,14 @@ use super::report::{Limit, Step};
 /// The criteria that can be limited, with what is measured for each.
 type Measure = fn(&Step) -> Option<f64>;
 const CRITERIA: [(&str, Measure); 5] = [
-    ("p99-ms", |step| Some(step.streams.deviation_us.p99 / 1000.0)),
+    ("p99-ms", |step| {
+        Some(step.streams.deviation_us.p99 / 1000.0)
+    }),
     ("loss", |step| Some(step.streams.packets.loss_percent())),
     ("gap-ms", |step| Some(step.streams.longest_gap_ms)),
-    ("delay-ms", |step| Some(step.mouth_to_ear.as_ref()?.delay_ms.p99)),
+    ("delay-ms", |step| {
+        Some(step.mouth_to_ear.as_ref()?.delay_ms.p99)
+    }),
     ("cpu", |step| Some(step.process.as_ref()?.cpu_percent)),
 ];
 
@@ -26,28 +30,28 @@ const MUCH_STEAL_PERCENT: f64 = 1.5;
 
 /// What is known of a step beside its figures.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Circumstances {
+pub(super) struct Circumstances {
     /// The server's process ended.
-    pub server_gone: bool,
+    pub(super) server_gone: bool,
     /// Calls that the server ended.
-    pub cut_off: usize,
+    pub(super) cut_off: usize,
     /// Use of a core by the generator's busiest thread, percent.
-    pub busiest_percent: f64,
+    pub(super) busiest_percent: f64,
     /// Frames that were not sent, being too late or refused by the kernel, of those that should have been, percent.
-    pub unsent_percent: f64,
+    pub(super) unsent_percent: f64,
 }
 
 /// Why a step is not good.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Fault {
+pub(super) struct Fault {
     /// A criterion of the limits, or `server`, `calls`, `hearing`, `generator`.
-    pub criterion: String,
+    pub(super) criterion: String,
     /// What was measured.
-    pub measured: f64,
+    pub(super) measured: f64,
     /// What was allowed.
-    pub limit: f64,
+    pub(super) limit: f64,
     /// The same in words.
-    pub sentence: String,
+    pub(super) sentence: String,
 }
 
 /// Limits as they are written: `p99-ms=10,loss=0.1`.
@@ -57,7 +61,10 @@ pub struct Fault {
 pub fn parse(text: &str) -> Result<Vec<Limit>, String> {
     let names = || {
         let names: Vec<&str> = CRITERIA.iter().map(|(name, _)| *name).collect();
-        format!("expected limits as p99-ms=10,loss=0.1; the names are {}", names.join(", "))
+        format!(
+            "expected limits as p99-ms=10,loss=0.1; the names are {}",
+            names.join(", ")
+        )
     };
     text.split(',')
         .map(|part| {
@@ -76,7 +83,7 @@ pub fn parse(text: &str) -> Result<Vec<Limit>, String> {
 }
 
 /// What is wrong with a step, if something is; what explains most comes first.
-pub fn judge(step: &Step, limits: &[Limit], around: Circumstances) -> Option<Fault> {
+pub(super) fn judge(step: &Step, limits: &[Limit], around: Circumstances) -> Option<Fault> {
     let fault = |criterion: &str, measured: f64, limit: f64, sentence: String| {
         Some(Fault {
             criterion: criterion.to_owned(),
@@ -94,7 +101,12 @@ pub fn judge(step: &Step, limits: &[Limit], around: Circumstances) -> Option<Fau
              CPUs of its own (--cpus)",
             around.busiest_percent
         );
-        return fault("generator", around.busiest_percent, WORN_OUT_PERCENT, sentence);
+        return fault(
+            "generator",
+            around.busiest_percent,
+            WORN_OUT_PERCENT,
+            sentence,
+        );
     }
     if around.unsent_percent > MOST_UNSENT_PERCENT {
         let sentence = format!(
@@ -102,9 +114,19 @@ pub fn judge(step: &Step, limits: &[Limit], around: Circumstances) -> Option<Fau
             around.unsent_percent,
             steal(step)
         );
-        return fault("generator", around.unsent_percent, MOST_UNSENT_PERCENT, sentence);
+        return fault(
+            "generator",
+            around.unsent_percent,
+            MOST_UNSENT_PERCENT,
+            sentence,
+        );
     }
-    let failed: usize = step.callers.failed.iter().map(|failure| failure.count).sum();
+    let failed: usize = step
+        .callers
+        .failed
+        .iter()
+        .map(|failure| failure.count)
+        .sum();
     if failed > 0 {
         let reason = &step.callers.failed[0].reason;
         let cut = match around.cut_off {
@@ -140,7 +162,12 @@ pub fn judge(step: &Step, limits: &[Limit], around: Circumstances) -> Option<Fau
             );
             return fault("generator", drops as f64, 0.0, sentence);
         }
-        return fault(criterion, measured, most, format!("{sentence}{}", steal(step)));
+        return fault(
+            criterion,
+            measured,
+            most,
+            format!("{sentence}{}", steal(step)),
+        );
     }
     if let Some(hearing) = step.hearing.as_ref().filter(|hearing| !hearing.is_right()) {
         let wrong = hearing.missing + hearing.strangers + hearing.own_voice;
@@ -153,7 +180,9 @@ pub fn judge(step: &Step, limits: &[Limit], around: Circumstances) -> Option<Fau
 
 fn sentence(criterion: &str, measured: f64, most: f64) -> String {
     match criterion {
-        "p99-ms" => format!("1 % of the packets came {measured:.1} ms or more from when they were due (limit {most} ms)"),
+        "p99-ms" => format!(
+            "1 % of the packets came {measured:.1} ms or more from when they were due (limit {most} ms)"
+        ),
         "loss" => format!("{measured:.2} % of the packets were lost (limit {most} %)"),
         "gap-ms" => format!("a stream fell silent for {measured:.0} ms (limit {most} ms)"),
         "delay-ms" => format!("1 % of the delays were {measured:.0} ms or more (limit {most} ms)"),

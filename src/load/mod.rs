@@ -6,11 +6,12 @@
 //! | file | what |
 //! |---|---|
 //! | `run.rs` | the whole run: who is called, step by step, until something breaks |
+//! | `prepare.rs` | what is done before the first call |
 //! | `target.rs`, `endpoints.rs` | who is called |
 //! | `dial.rs` | everybody's way in and out |
 //! | `cast.rs`, `talk.rs`, `clip.rs` | who is who, who talks when, and what is said |
-//! | [`generator`] | the threads that send and receive |
-//! | `stream.rs` | one received stream, measured |
+//! | `generator/` | the threads that send and receive |
+//! | `stream.rs`, `deviations.rs` | one received stream, measured |
 //! | `window.rs` | a step's figures |
 //! | `ears.rs` | who is heard |
 //! | `process.rs` | what the server's process uses |
@@ -19,11 +20,13 @@
 
 mod cast;
 mod clip;
+mod deviations;
 mod dial;
 mod ears;
 pub mod endpoints;
-pub mod generator;
+mod generator;
 mod limits;
+mod prepare;
 mod process;
 mod ramp;
 pub mod report;
@@ -41,13 +44,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use unisono_rtp::net::PortError;
 
 pub use cast::Grouping;
-pub use clip::{Background, Clip};
+pub use clip::Background;
+pub use generator::GeneratorError;
 pub use limits::parse as parse_limits;
 pub use process::ProcessError;
 pub use ramp::Ramp;
 pub use run::{LoadPlan, WhichProcess, run};
-pub use stream::{Deviations, StreamFigures};
-pub use talk::{Gate, Spurts, TalkPattern};
+pub use talk::TalkPattern;
 pub use target::{Target, TargetError};
 
 use crate::sip::BindError;
@@ -139,7 +142,9 @@ pub enum LoadError {
     #[error(transparent)]
     Endpoints(#[from] endpoints::EndpointError),
     /// The list is too short.
-    #[error("the list has {listed} endpoints, and {asked} callers were asked for; list more or ask for fewer")]
+    #[error(
+        "the list has {listed} endpoints, and {asked} callers were asked for; list more or ask for fewer"
+    )]
     TooFewEndpoints {
         /// How many it has.
         listed: usize,
@@ -181,7 +186,9 @@ pub enum LoadError {
     #[error("no port for another caller: {0}; ask for fewer callers")]
     Ports(#[source] PortError),
     /// An endpoint's own port cannot be had.
-    #[error("endpoint {number} of the list cannot listen on {address}: {source}; end who has the port, or list another")]
+    #[error(
+        "endpoint {number} of the list cannot listen on {address}: {source}; end who has the port, or list another"
+    )]
     LocalPort {
         /// Which, from 1.
         number: usize,
@@ -207,7 +214,7 @@ pub enum LoadError {
     },
     /// The generator's threads cannot run.
     #[error(transparent)]
-    Generator(#[from] generator::GeneratorError),
+    Generator(#[from] GeneratorError),
     /// Nobody can listen for Ctrl-C.
     #[error("cannot listen for Ctrl-C: {0}")]
     Signals(#[source] io::Error),

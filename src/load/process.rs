@@ -2,30 +2,30 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What a process, or one thread of it, has used since it began.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Usage {
+pub(super) struct Usage {
     /// User time, seconds.
-    pub user_s: f64,
+    pub(super) user_s: f64,
     /// System time, seconds.
-    pub system_s: f64,
+    pub(super) system_s: f64,
     /// Resident memory, KiB.
-    pub rss_kib: u64,
+    pub(super) rss_kib: u64,
     /// Threads.
-    pub threads: u64,
+    pub(super) threads: u64,
     /// Times one of its threads slept.
-    pub voluntary_switches: u64,
+    pub(super) voluntary_switches: u64,
     /// Times one was put aside.
-    pub involuntary_switches: u64,
+    pub(super) involuntary_switches: u64,
 }
 
 /// A process and what of it is measured.
 #[derive(Debug, Clone)]
-pub struct Watched {
+pub(super) struct Watched {
     pid: u32,
     folder: PathBuf,
     /// When it began, in the kernel's units since boot: a process that got the same number later is another.
@@ -38,7 +38,9 @@ pub struct Watched {
 #[non_exhaustive]
 pub enum ProcessError {
     /// There is none of this number.
-    #[error("there is no process {pid} whose figures can be read; give the server's number (--pid)")]
+    #[error(
+        "there is no process {pid} whose figures can be read; give the server's number (--pid)"
+    )]
     NotThere {
         /// The number.
         pid: u32,
@@ -58,7 +60,7 @@ impl Watched {
     ///
     /// # Errors
     /// [`ProcessError::NotThere`].
-    pub fn new(pid: u32) -> Result<Self, ProcessError> {
+    pub(super) fn new(pid: u32) -> Result<Self, ProcessError> {
         let folder = PathBuf::from(format!("/proc/{pid}"));
         let stat = fs::read_to_string(folder.join("stat")).ok();
         let stat = stat.as_deref().and_then(Stat::parse);
@@ -75,28 +77,32 @@ impl Watched {
     ///
     /// # Errors
     /// [`ProcessError::NotFound`].
-    pub fn with_udp_port(address: SocketAddr) -> Result<Self, ProcessError> {
-        let found = owner_of(address).and_then(|pid| Self::new(pid).ok());
+    pub(super) fn with_udp_port(address: SocketAddr) -> Result<Self, ProcessError> {
+        // Somebody here with the same port is not the server if that is another machine.
+        let is_here = UdpSocket::bind((address.ip(), 0)).is_ok();
+        let owner = is_here.then(|| owner_of(address)).flatten();
+        let found = owner.and_then(|pid| Self::new(pid).ok());
         found.ok_or(ProcessError::NotFound {
             port: address.port(),
         })
     }
 
     /// Its number.
-    pub fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.pid
     }
 
     /// Its name.
-    pub fn name(&self) -> Option<String> {
+    pub(super) fn name(&self) -> Option<String> {
         let name = fs::read_to_string(self.folder.join("comm")).ok()?;
         Some(name.trim_end().to_owned())
     }
 
     /// What it has used; `None` when it is gone.
-    pub fn usage(&self) -> Option<Usage> {
+    pub(super) fn usage(&self) -> Option<Usage> {
         let stat = fs::read_to_string(self.folder.join("stat")).ok()?;
-        let stat = Stat::parse(&stat).filter(|stat| stat.began == self.began && stat.state != 'Z')?;
+        let stat =
+            Stat::parse(&stat).filter(|stat| stat.began == self.began && stat.state != 'Z')?;
         let status = fs::read_to_string(self.folder.join("status")).ok()?;
         let mut usage = Usage {
             user_s: stat.user as f64 / self.ticks_per_second,
@@ -111,17 +117,20 @@ impl Watched {
                 continue;
             };
             usage.voluntary_switches += field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
-            usage.involuntary_switches += field(&status, "nonvoluntary_ctxt_switches:").unwrap_or(0);
+            usage.involuntary_switches +=
+                field(&status, "nonvoluntary_ctxt_switches:").unwrap_or(0);
         }
         Some(usage)
     }
 }
 
 /// User and system time of one thread of this process, seconds; 0 if it is gone.
-pub fn thread_seconds(tid: i32) -> f64 {
+pub(super) fn thread_seconds(tid: i32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/self/task/{tid}/stat")).ok();
     let stat = stat.as_deref().and_then(Stat::parse);
-    stat.map_or(0.0, |stat| (stat.user + stat.system) as f64 / ticks_per_second())
+    stat.map_or(0.0, |stat| {
+        (stat.user + stat.system) as f64 / ticks_per_second()
+    })
 }
 
 /// The clock ticks in which the kernel tells times: 100 a second on every Linux that is in use, but asked for all the same.
@@ -169,7 +178,11 @@ fn owner_of(address: SocketAddr) -> Option<u32> {
     let mut inodes = HashSet::new();
     for table in ["/proc/net/udp", "/proc/net/udp6"] {
         let text = fs::read_to_string(table).unwrap_or_default();
-        inodes.extend(text.lines().skip(1).filter_map(|line| bound_inode(line, address)));
+        inodes.extend(
+            text.lines()
+                .skip(1)
+                .filter_map(|line| bound_inode(line, address)),
+        );
     }
     if inodes.is_empty() {
         return None;
@@ -186,7 +199,9 @@ fn has_socket(pid: u32, inodes: &HashSet<u64>) -> bool {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
     };
-    descriptors.flatten().any(|descriptor| is_socket(&descriptor.path(), inodes))
+    descriptors
+        .flatten()
+        .any(|descriptor| is_socket(&descriptor.path(), inodes))
 }
 
 fn is_socket(descriptor: &Path, inodes: &HashSet<u64>) -> bool {
@@ -234,8 +249,6 @@ fn ip_of(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
-
     use super::*;
 
     #[test]
@@ -254,7 +267,10 @@ mod tests {
     fn who_is_not_there_is_said_to_be_so() {
         let error = Watched::new(u32::MAX).unwrap_err().to_string();
         assert!(error.contains("--pid"), "{error}");
-        let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         assert!(Watched::with_udp_port(free).is_err());
     }
 
@@ -273,7 +289,10 @@ mod tests {
         );
         assert_eq!(Stat::parse("nonsense"), None);
         let line = " 123: 0100007F:13C4 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 5555 2 0 0";
-        assert_eq!(bound_inode(line, "127.0.0.1:5060".parse().unwrap()), Some(5555));
+        assert_eq!(
+            bound_inode(line, "127.0.0.1:5060".parse().unwrap()),
+            Some(5555)
+        );
         assert_eq!(bound_inode(line, "127.0.0.1:5061".parse().unwrap()), None);
         assert_eq!(bound_inode(line, "127.0.0.2:5060".parse().unwrap()), None);
     }

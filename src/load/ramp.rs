@@ -48,7 +48,8 @@ impl FromStr for Ramp {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || {
-            "expected FROM:TO, FROM:TO:STEP or FROM:TO:xFACTOR, for example 100:4000:x1.5".to_owned()
+            "expected FROM:TO, FROM:TO:STEP or FROM:TO:xFACTOR, for example 100:4000:x1.5"
+                .to_owned()
         };
         let parts: Vec<&str> = text.split(':').collect();
         let (from, to, growth) = match parts[..] {
@@ -63,7 +64,9 @@ impl FromStr for Ramp {
             Some(factor) => Growth::Times(factor.parse().map_err(|_| expected())?),
         };
         if from == 0 || from > to {
-            return Err("a ramp begins with at least 1 caller and does not end with fewer".to_owned());
+            return Err(
+                "a ramp begins with at least 1 caller and does not end with fewer".to_owned(),
+            );
         }
         match growth {
             Growth::By(0) => return Err("a ramp of steps of 0 does not rise".to_owned()),
@@ -75,7 +78,9 @@ impl FromStr for Ramp {
         let ramp = Self { from, to, growth };
         match ramp.steps().len() {
             0..=MOST_STEPS => Ok(ramp),
-            more => Err(format!("that ramp has {more} steps; {MOST_STEPS} are the most")),
+            more => Err(format!(
+                "that ramp has {more} steps; {MOST_STEPS} are the most"
+            )),
         }
     }
 }
@@ -113,7 +118,18 @@ mod tests {
 
     #[test]
     fn what_is_no_ramp_is_refused_with_what_is_one() {
-        for wrong in ["", "5", "a:b", "5:1", "0:5", "1:5:0", "1:5:x1", "1:5:xx", "1:2:3:4", "1:9999999:1"] {
+        for wrong in [
+            "",
+            "5",
+            "a:b",
+            "5:1",
+            "0:5",
+            "1:5:0",
+            "1:5:x1",
+            "1:5:xx",
+            "1:2:3:4",
+            "1:9999999:1",
+        ] {
             let complaint = wrong.parse::<Ramp>().unwrap_err();
             assert!(!complaint.is_empty(), "{wrong}");
         }

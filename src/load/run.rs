@@ -1,44 +1,35 @@
 //! A whole run: callers enter, it settles, it is measured, it is listened to; and again with more, until something breaks.
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::{Instant, sleep_until};
 use unisono_rtp::codec::Codec;
-use unisono_rtp::net::descriptor_limit;
 use unisono_timer::HostFacts;
 use unisono_timer::realtime::allowed_cpus;
 
-use super::cast::{Cast, Grouping, Saying};
-use super::clip::{Background, Clips};
+use super::cast::{Cast, Grouping};
+use super::clip::Background;
 use super::dial::{Party, Stage, Way};
 use super::ears::{self, Scene};
-use super::endpoints::{self, codec_name};
-use super::generator::{Generator, Threads};
+use super::endpoints::codec_name;
 use super::limits::{Fault, judge};
+use super::prepare::{PRIORITY, prepare};
 use super::process::{Usage, Watched};
 use super::ramp::Ramp;
 use super::report::{
-    self, Callers, CodecShare, Limit, LoadReport, MachineFact, Pace, ReachedBy, SCHEMA, Step, Verdict,
+    self, Callers, CodecShare, Limit, LoadReport, MachineFact, Pace, ReachedBy, SCHEMA, Step,
+    Verdict,
 };
 use super::talk::TalkPattern;
-use super::target::{self, Target};
+use super::target::Target;
 use super::window::{Between, Reading, between, p99_since};
 use super::{Interrupt, LoadError, Progress, Second, Watcher};
-
-/// Descriptors beside those of the callers.
-const OTHER_DESCRIPTORS: u64 = 64;
 
 /// Most seconds of what a listener hears that are kept.
 const KEPT_SECONDS: f64 = 8.0;
 
 /// A window that was cut short by Ctrl-C is told if it is at least so long.
 const SHORTEST: Duration = Duration::from_secs(1);
-
-/// SCHED_FIFO priority asked for: below a server's, so that on a machine shared with one it is the generator that is late, and says so.
-const PRIORITY: u8 = 40;
 
 /// Which process is the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -122,7 +113,9 @@ pub async fn run(
     let went = run.steps(&ready.numbers, &mut party, &mut way).await;
     run.watcher.show(Progress::Doing("hanging up ..."));
     if !party.leave(run.interrupt).await {
-        run.watcher.show(Progress::Doing("some calls could not be hung up in time; the server will notice that they are silent"));
+        run.watcher.show(Progress::Doing(
+            "some calls could not be hung up in time; the server will notice that they are silent",
+        ));
     }
     let (steps, verdict) = went?;
     let refused = ready.generator.realtime_refused().map(str::to_owned);
@@ -143,7 +136,9 @@ pub async fn run(
     Ok(LoadReport {
         schema: SCHEMA.to_owned(),
         tool: concat!("unisono ", env!("CARGO_PKG_VERSION")).to_owned(),
-        started_unix_s: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        started_unix_s: started
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
         command: plan.command.clone(),
         machine,
         server: report::Server {
@@ -160,135 +155,6 @@ pub async fn run(
         steps,
         verdict,
     })
-}
-
-/// All that is there before the first call.
-struct Ready {
-    cast: Cast,
-    clips: Arc<Clips>,
-    generator: Generator,
-    way: Way,
-    /// Callers of each step.
-    numbers: Vec<usize>,
-    listeners: Vec<usize>,
-    server: Option<Watched>,
-    name: Option<String>,
-}
-
-async fn prepare(plan: &LoadPlan, watcher: &mut dyn Watcher) -> Result<Ready, LoadError> {
-    let listed = match &plan.target {
-        Target::Rtp(path) => Some(endpoints::read(path)?),
-        Target::Sip { .. } => None,
-    };
-    let callers = match (plan.ramp, plan.callers, &listed) {
-        (Some(ramp), ..) => ramp.end(),
-        (None, Some(callers), _) => callers,
-        (None, None, Some(listed)) => listed.len(),
-        (None, None, None) => 10,
-    };
-    if let Some(listed) = &listed
-        && listed.len() < callers
-    {
-        return Err(LoadError::TooFewEndpoints {
-            listed: listed.len(),
-            asked: callers,
-        });
-    }
-    let places = listed.as_ref().map(|listed| {
-        listed.iter().map(|endpoint| (endpoint.conference, endpoint.codec)).collect()
-    });
-    let cast = Cast {
-        grouping: plan.grouping,
-        places,
-        codecs: plan.codecs.clone(),
-        talk: plan.talk,
-        burst: plan.pace == Pace::Burst,
-        callers,
-        seed: plan.seed,
-    };
-    let conferences = cast.conferences(callers);
-    if conferences > 1 && !plan.target.tells_conferences() {
-        return Err(LoadError::OneNumber {
-            target: plan.target.to_string(),
-            conferences,
-        });
-    }
-    descriptors(callers)?;
-    let (way, address, name) = way_to(plan, listed).await?;
-    let server = match plan.process {
-        WhichProcess::Pid(pid) => Some(Watched::new(pid)?),
-        WhichProcess::Auto => Some(Watched::with_udp_port(address)?),
-        WhichProcess::IfFound => Watched::with_udp_port(address).ok(),
-    };
-    watcher.show(Progress::Doing("encoding what the callers say ..."));
-    let needed: HashSet<(Saying, Codec)> = (0..callers)
-        .map(|number| cast.part(number))
-        .flat_map(|part| [(part.saying, part.codec), (Saying::Nothing, part.codec)])
-        .collect();
-    let background = plan.background;
-    let clips = tokio::task::spawn_blocking(move || Clips::new(needed, background)).await?;
-    let generator = Generator::start(&Threads {
-        count: plan.threads.unwrap_or_else(default_threads),
-        cpus: plan.cpus.clone(),
-        priority: Some(PRIORITY),
-    })?;
-    let numbers = plan.ramp.map_or_else(|| vec![callers], |ramp| ramp.steps());
-    // Chosen among those of the first step, so that they are there in all.
-    let first: Vec<_> = (0..numbers[0]).map(|number| cast.part(number)).collect();
-    let listeners = ears::choose(&first, plan.listen_to);
-    Ok(Ready {
-        clips: Arc::new(clips),
-        generator,
-        way,
-        numbers,
-        listeners,
-        server,
-        name,
-        cast,
-    })
-}
-
-async fn way_to(
-    plan: &LoadPlan,
-    listed: Option<Vec<endpoints::Endpoint>>,
-) -> Result<(Way, SocketAddr, Option<String>), LoadError> {
-    match (&plan.target, listed) {
-        (Target::Sip { host, port, .. }, _) => {
-            let reached = target::reach(host, *port).await?;
-            let way = Way::sip(plan.target.clone(), &reached)?;
-            Ok((way, reached.address, reached.name))
-        }
-        (Target::Rtp(_), listed) => {
-            let endpoints = listed.unwrap_or_default();
-            let mut local = Vec::with_capacity(endpoints.len());
-            for endpoint in &endpoints {
-                local.push(target::local_towards(endpoint.remote).await?);
-            }
-            let address = endpoints.first().map_or_else(
-                || SocketAddr::from(([0, 0, 0, 0], 0)),
-                |endpoint| endpoint.remote,
-            );
-            Ok((Way::List { local, endpoints }, address, None))
-        }
-    }
-}
-
-fn descriptors(callers: usize) -> Result<(), LoadError> {
-    let wanted = callers as u64 + OTHER_DESCRIPTORS;
-    let limit = descriptor_limit(wanted).map_err(LoadError::Limit)?;
-    if limit.falls_short() {
-        return Err(LoadError::Descriptors {
-            callers,
-            wanted,
-            available: limit.available,
-            possible: limit.available.saturating_sub(OTHER_DESCRIPTORS),
-        });
-    }
-    Ok(())
-}
-
-fn default_threads() -> usize {
-    allowed_cpus().len().saturating_sub(1).max(1)
 }
 
 fn described(plan: &LoadPlan, cast: &Cast) -> report::Plan {
@@ -344,7 +210,9 @@ impl Run<'_> {
         let mut held = None;
         for &callers in numbers {
             let stage = self.stage;
-            let interrupted = party.grow(callers, way, &stage, self.watcher, self.interrupt).await?
+            let interrupted = party
+                .grow(callers, way, &stage, self.watcher, self.interrupt)
+                .await?
                 || self.pass(party.parts.len(), self.plan.warm_up, true).await;
             if interrupted {
                 break;
@@ -376,7 +244,9 @@ impl Run<'_> {
         let began = Instant::now();
         generator.open()?;
         let before = Reading::now(generator, self.server);
-        let interrupted = self.pass(party.parts.len(), self.plan.duration, false).await;
+        let interrupted = self
+            .pass(party.parts.len(), self.plan.duration, false)
+            .await;
         if interrupted && began.elapsed() < SHORTEST {
             return Err(LoadError::Interrupted);
         }
@@ -398,11 +268,14 @@ impl Run<'_> {
         } = between(&before, &after, &findings, scene, self.empty.as_ref());
         around.cut_off = party.cut_off();
         let heard = (!findings.recordings.is_empty()).then(|| {
-            self.watcher.show(Progress::Doing("listening to what was heard ..."));
+            self.watcher
+                .show(Progress::Doing("listening to what was heard ..."));
             let threads = allowed_cpus().len();
             tokio::task::block_in_place(|| ears::listen(scene, &findings.recordings, threads))
         });
-        let (hearing, mouth_to_ear) = heard.map_or((None, None), |heard| (Some(heard.hearing), heard.mouth_to_ear));
+        let (hearing, mouth_to_ear) = heard.map_or((None, None), |heard| {
+            (Some(heard.hearing), heard.mouth_to_ear)
+        });
         let step = Step {
             callers: Callers {
                 asked: callers,

@@ -2,8 +2,10 @@
 
 use unisono_rtp::reception::{Order, Reception};
 
+use super::deviations::Deviations;
+
 /// The packet time, ns.
-pub const FRAME_NS: u64 = 20_000_000;
+pub(super) const FRAME_NS: u64 = 20_000_000;
 
 /// Two packets further apart are a gap, ns.
 const GAP_NS: u64 = 60_000_000;
@@ -14,28 +16,24 @@ const ENDED_NS: u64 = 1_000_000_000;
 /// How far a timestamp may be from the time that passed for the sender to have paused on purpose, ns.
 const IN_STEP_NS: u64 = 60_000_000;
 
-/// Buckets of a stream's own histogram: four an octave, from 62.5 us to 64 ms and beyond.
-const BUCKETS: usize = 44;
-const FINEST_NS: u64 = 62_500;
-
 /// One packet, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Arrival {
+pub(super) struct Arrival {
     /// Synchronisation source.
-    pub ssrc: u32,
+    pub(super) ssrc: u32,
     /// Sequence number.
-    pub sequence: u16,
+    pub(super) sequence: u16,
     /// RTP timestamp.
-    pub timestamp: u32,
+    pub(super) timestamp: u32,
     /// The marker bit.
-    pub marker: bool,
+    pub(super) marker: bool,
     /// When the kernel got it, ns.
-    pub at_ns: u64,
+    pub(super) at_ns: u64,
 }
 
 /// How a packet followed the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Following {
+pub(super) enum Following {
     /// This far from when it was due, ns.
     Off(u64),
     /// After a silence that the sender marked as one. Whether that was right is not decided here.
@@ -51,7 +49,7 @@ pub enum Following {
 
 /// The measurement of one received stream. Time is an argument.
 #[derive(Debug)]
-pub struct Stream {
+pub(super) struct Stream {
     clock_rate: u32,
     source: Option<u32>,
     reception: Reception,
@@ -66,8 +64,7 @@ pub struct Stream {
 #[derive(Debug, Clone, Copy)]
 struct Window {
     opened_ns: u64,
-    histogram: [u32; BUCKETS],
-    max_ns: u64,
+    deviations: Deviations,
     gaps: u64,
     longest_gap_ns: u64,
 }
@@ -82,33 +79,26 @@ struct Counts {
 
 /// What came of one stream in a window.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StreamFigures {
+pub(super) struct StreamFigures {
     /// Packets received, each once.
-    pub received: u64,
+    pub(super) received: u64,
     /// Packets that should have come and did not, by sequence numbers; of a stream that ended or never began, by time.
-    pub lost: u64,
+    pub(super) lost: u64,
     /// Packets out of order.
-    pub late: u64,
+    pub(super) late: u64,
     /// Packets that came twice.
-    pub duplicated: u64,
+    pub(super) duplicated: u64,
     /// Silences of more than 60 ms.
-    pub gaps: u64,
+    pub(super) gaps: u64,
     /// The longest, ns.
-    pub longest_gap_ns: u64,
+    pub(super) longest_gap_ns: u64,
     /// Deviations of the packets from when they were due.
-    pub deviations: Deviations,
-}
-
-/// A coarse histogram of deviations: each bucket is 19 % wide.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Deviations {
-    histogram: [u32; BUCKETS],
-    max_ns: u64,
+    pub(super) deviations: Deviations,
 }
 
 impl Stream {
     /// Nothing received yet, of a codec with this RTP clock in Hz.
-    pub fn new(clock_rate: u32) -> Self {
+    pub(super) fn new(clock_rate: u32) -> Self {
         Self {
             clock_rate,
             source: None,
@@ -127,14 +117,14 @@ impl Stream {
     }
 
     /// Begins to count anew.
-    pub fn open(&mut self, now_ns: u64) {
+    pub(super) fn open(&mut self, now_ns: u64) {
         self.base = self.counts();
         self.earlier = Counts::default();
         self.window = Window::opened(now_ns);
     }
 
     /// A packet arrived.
-    pub fn on_packet(&mut self, packet: Arrival) -> Following {
+    pub(super) fn on_packet(&mut self, packet: Arrival) -> Following {
         if self.source != Some(packet.ssrc) {
             self.change_source(packet.ssrc);
         }
@@ -164,14 +154,8 @@ impl Stream {
         }
     }
 
-    /// A deviation that is held against the stream after all.
-    pub fn count(&mut self, deviation_ns: u64, silence_ns: u64) {
-        self.window.count(deviation_ns);
-        self.window.gap(silence_ns);
-    }
-
     /// What came since the window was opened.
-    pub fn figures(&self, now_ns: u64) -> StreamFigures {
+    pub(super) fn figures(&self, now_ns: u64) -> StreamFigures {
         let window = &self.window;
         let counts = self.counts().since(self.base).plus(self.earlier);
         // A silence that has not ended began with the last packet or with the window.
@@ -189,10 +173,7 @@ impl Stream {
             duplicated: counts.duplicated,
             gaps: gaps.gaps,
             longest_gap_ns: gaps.longest_gap_ns,
-            deviations: Deviations {
-                histogram: window.histogram,
-                max_ns: window.max_ns,
-            },
+            deviations: window.deviations,
         }
     }
 
@@ -206,7 +187,7 @@ impl Stream {
             };
         }
         let off = apart.abs_diff(u64::from(packets) * FRAME_NS);
-        self.window.count(off);
+        self.window.deviations.count(off);
         self.window.gap(apart);
         Following::Off(off)
     }
@@ -268,17 +249,10 @@ impl Window {
     fn opened(now_ns: u64) -> Self {
         Self {
             opened_ns: now_ns,
-            histogram: [0; BUCKETS],
-            max_ns: 0,
+            deviations: Deviations::none(),
             gaps: 0,
             longest_gap_ns: 0,
         }
-    }
-
-    fn count(&mut self, deviation_ns: u64) {
-        let count = &mut self.histogram[bucket(deviation_ns)];
-        *count = count.saturating_add(1);
-        self.max_ns = self.max_ns.max(deviation_ns);
     }
 
     /// A silence is a gap if it is long enough.
@@ -288,59 +262,6 @@ impl Window {
             self.longest_gap_ns = self.longest_gap_ns.max(silence_ns);
         }
     }
-}
-
-impl Deviations {
-    /// How many.
-    pub fn len(&self) -> u64 {
-        self.histogram.iter().map(|&count| u64::from(count)).sum()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The greatest, ns.
-    pub fn max_ns(&self) -> u64 {
-        self.max_ns
-    }
-
-    /// What a share `q` of them does not exceed, ns: up to 19 % too great, never too small.
-    pub fn quantile_ns(&self, q: f64) -> u64 {
-        let rank = (q.clamp(0.0, 1.0) * self.len() as f64).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        for (n, &count) in self.histogram.iter().enumerate() {
-            seen += u64::from(count);
-            if seen >= rank {
-                return upper_edge(n).min(self.max_ns);
-            }
-        }
-        self.max_ns
-    }
-}
-
-/// Buckets grow by a quarter of an octave; the last one has no end.
-fn bucket(nanos: u64) -> usize {
-    let scaled = nanos / FINEST_NS;
-    if scaled == 0 {
-        return 0;
-    }
-    let octave = scaled.ilog2();
-    // The two bits below the leading one, of the unrounded value.
-    let quarter = ((u128::from(nanos) * 4 / u128::from(FINEST_NS)) >> octave) as usize & 3;
-    (1 + 4 * octave as usize + quarter).min(BUCKETS - 1)
-}
-
-fn upper_edge(bucket: usize) -> u64 {
-    if bucket == 0 {
-        return FINEST_NS;
-    }
-    if bucket == BUCKETS - 1 {
-        return u64::MAX;
-    }
-    let (octave, quarter) = ((bucket - 1) / 4, (bucket - 1) % 4);
-    (FINEST_NS << octave) * (5 + quarter as u64) / 4
 }
 
 #[cfg(test)]
@@ -455,8 +376,6 @@ mod tests {
         );
         let figures = stream.figures(due(20));
         assert_eq!((figures.gaps, figures.longest_gap_ns), (1, 200 * MS));
-        stream.count(180 * MS, 200 * MS);
-        assert_eq!(stream.figures(due(20)).gaps, 2);
     }
 
     #[test]
@@ -494,17 +413,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn quantiles_are_at_most_a_quarter_octave_too_great(nanos in 0_u64..60_000_000) {
-            let mut window = Window::opened(0);
-            window.count(nanos);
-            window.count(u64::from(u32::MAX));
-            let deviations = Deviations { histogram: window.histogram, max_ns: window.max_ns };
-            let quantile = deviations.quantile_ns(0.5);
-            prop_assert!(quantile >= nanos);
-            prop_assert!(quantile <= nanos + (nanos / 4).max(FINEST_NS), "{nanos} {quantile}");
-        }
-
         #[test]
         fn no_packets_however_strange_panic(packets in prop::collection::vec((any::<u16>(), any::<u32>(), any::<bool>(), any::<u64>(), 0_u32..3), 0..200)) {
             let mut stream = Stream::new(48_000);

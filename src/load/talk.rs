@@ -57,28 +57,27 @@ impl FromStr for TalkPattern {
         match text {
             "all" => Ok(Self::All),
             "speech" => Ok(Self::Speech),
-            number => number
-                .parse()
-                .map(Self::Talkers)
-                .map_err(|_| "expected a number of talkers in each conference, all, or speech".to_owned()),
+            number => number.parse().map(Self::Talkers).map_err(|_| {
+                "expected a number of talkers in each conference, all, or speech".to_owned()
+            }),
         }
     }
 }
 
 /// Numbers that look random and are the same for the same seed (SplitMix64): a run can be repeated.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
     /// The numbers of `seed`, for purpose or person `stream`.
-    pub fn new(seed: u64, stream: u64) -> Self {
+    pub(super) fn new(seed: u64, stream: u64) -> Self {
         let mut mixed = Self(seed ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03));
         mixed.next();
         mixed
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -87,12 +86,12 @@ impl Random {
     }
 
     /// Between 0 and 1, both excluded.
-    pub fn share(&mut self) -> f64 {
+    pub(super) fn share(&mut self) -> f64 {
         ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     }
 
     /// Below `bound`; 0 if that is 0.
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
@@ -104,7 +103,7 @@ impl Random {
 
 /// Whether one caller talks, frame by frame, from frame 0 on.
 #[derive(Debug, Clone)]
-pub enum Gate {
+pub(super) enum Gate {
     /// Silent throughout.
     Never,
     /// Talks throughout.
@@ -115,7 +114,7 @@ pub enum Gate {
 
 /// Talk spurts and pauses.
 #[derive(Debug, Clone)]
-pub struct Spurts {
+pub(super) struct Spurts {
     random: Random,
     talking: bool,
     /// The frame with which the other state begins.
@@ -124,7 +123,7 @@ pub struct Spurts {
 
 impl Gate {
     /// The talk spurts of caller `number` in the run of `seed`.
-    pub fn spurts(seed: u64, number: u64) -> Self {
+    pub(super) fn spurts(seed: u64, number: u64) -> Self {
         let mut random = Random::new(seed, number);
         let talking = random.share() < activity();
         let mut spurts = Spurts {
@@ -138,7 +137,7 @@ impl Gate {
     }
 
     /// Whether the caller talks in `frame`. Frames must be asked for in ascending order; some may be left out.
-    pub fn talks(&mut self, frame: u64) -> bool {
+    pub(super) fn talks(&mut self, frame: u64) -> bool {
         match self {
             Self::Never => false,
             Self::Always => true,
@@ -218,7 +217,10 @@ mod tests {
     fn patterns_are_numbers_and_words() {
         assert_eq!("3".parse(), Ok(TalkPattern::Talkers(3)));
         assert_eq!("all".parse(), Ok(TalkPattern::All));
-        assert_eq!(TalkPattern::Speech.to_string().parse(), Ok(TalkPattern::Speech));
+        assert_eq!(
+            TalkPattern::Speech.to_string().parse(),
+            Ok(TalkPattern::Speech)
+        );
         assert!("some".parse::<TalkPattern>().is_err());
         assert_eq!(TalkPattern::Talkers(5).voices(3), 3);
         assert!((TalkPattern::Speech.at_a_time(100) - 38.7).abs() < 0.1);

@@ -35,13 +35,13 @@ pub enum Target {
 
 /// A server that can be called.
 #[derive(Debug, Clone)]
-pub struct Reached {
+pub(super) struct Reached {
     /// Where it is.
-    pub address: SocketAddr,
+    pub(super) address: SocketAddr,
     /// Our own address on the way there.
-    pub local: IpAddr,
+    pub(super) local: IpAddr,
     /// What it calls itself.
-    pub name: Option<String>,
+    pub(super) name: Option<String>,
 }
 
 /// Why nobody can be called.
@@ -57,7 +57,9 @@ pub enum TargetError {
         source: io::Error,
     },
     /// Nothing listens.
-    #[error("nothing listens for SIP on UDP {address}: start the server, or correct address and port")]
+    #[error(
+        "nothing listens for SIP on UDP {address}: start the server, or correct address and port"
+    )]
     NobodyThere {
         /// Where.
         address: SocketAddr,
@@ -76,7 +78,7 @@ impl Target {
     /// What is dialled for a conference, counted from 0.
     pub fn number(&self, conference: usize) -> String {
         match self {
-            Self::Sip { number, .. } => number.replace("{}", &(conference + 1).to_string()),
+            Self::Sip { number, .. } => number.replace("{}", &conference.to_string()),
             Self::Rtp(_) => String::new(),
         }
     }
@@ -93,7 +95,9 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sip { number, host, port } if host.contains(':') => write!(f, "sip:{number}@[{host}]:{port}"),
+            Self::Sip { number, host, port } if host.contains(':') => {
+                write!(f, "sip:{number}@[{host}]:{port}")
+            }
             Self::Sip { number, host, port } => write!(f, "sip:{number}@{host}:{port}"),
             Self::Rtp(path) => write!(f, "rtp:{}", path.display()),
         }
@@ -115,7 +119,10 @@ impl FromStr for Target {
         }
         let rest = text.strip_prefix("sip:").ok_or_else(expected)?;
         if rest.contains(';') || rest.contains('?') {
-            return Err("parameters in the address are not known here: calls are made by SIP over UDP".to_owned());
+            return Err(
+                "parameters in the address are not known here: calls are made by SIP over UDP"
+                    .to_owned(),
+            );
         }
         let (number, place) = rest.split_once('@').ok_or_else(expected)?;
         let (host, port) = match place.strip_prefix('[') {
@@ -199,7 +206,11 @@ async fn connected(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// The server's name, or `None` if it does not answer or has none.
-async fn ask(socket: &UdpSocket, server: SocketAddr, local: SocketAddr) -> io::Result<Option<String>> {
+async fn ask(
+    socket: &UdpSocket,
+    server: SocketAddr,
+    local: SocketAddr,
+) -> io::Result<Option<String>> {
     let mut answer = [0; 4096];
     for attempt in 0..ATTEMPTS {
         let id: u64 = rand::random();
@@ -225,12 +236,15 @@ fn server_name(message: &str) -> Option<String> {
         lines.find_map(|line| {
             let (name, value) = line.split_once(':')?;
             let value = value.trim();
-            (name.trim().eq_ignore_ascii_case(wanted) && !value.is_empty()).then(|| value.to_owned())
+            (name.trim().eq_ignore_ascii_case(wanted) && !value.is_empty())
+                .then(|| value.to_owned())
         })
     };
     // What comes from outside is shown on terminals.
     let printable = |name: String| name.chars().filter(|c| !c.is_control()).take(80).collect();
-    header("Server").or_else(|| header("User-Agent")).map(printable)
+    header("Server")
+        .or_else(|| header("User-Agent"))
+        .map(printable)
 }
 
 #[cfg(test)]
@@ -240,16 +254,29 @@ mod tests {
     #[test]
     fn targets_are_numbers_at_hosts_or_files() {
         let target: Target = "sip:room{}@127.0.0.1:5070".parse().unwrap();
-        assert_eq!(target.number(0), "room1");
+        assert_eq!(target.number(7), "room7");
         assert!(target.tells_conferences());
         assert_eq!(target.to_string(), "sip:room{}@127.0.0.1:5070");
         let target: Target = "sip:100@pbx.example".parse().unwrap();
         assert_eq!(target.to_string(), "sip:100@pbx.example:5060");
         assert!(!target.tells_conferences());
         let target: Target = "sip:{}@[::1]:5080".parse().unwrap();
-        assert_eq!((target.number(4), target.to_string()), ("5".to_owned(), "sip:{}@[::1]:5080".to_owned()));
+        assert_eq!(
+            (target.number(5), target.to_string()),
+            ("5".to_owned(), "sip:{}@[::1]:5080".to_owned())
+        );
         assert_eq!("rtp:legs.json".parse(), Ok(Target::Rtp("legs.json".into())));
-        for wrong in ["", "room@host", "sip:host", "sip:@host", "sip:1@", "sip:1@h:x", "sip:1@h:0", "rtp:", "sip:1@h;transport=tcp"] {
+        for wrong in [
+            "",
+            "room@host",
+            "sip:host",
+            "sip:@host",
+            "sip:1@",
+            "sip:1@h:x",
+            "sip:1@h:0",
+            "rtp:",
+            "sip:1@h;transport=tcp",
+        ] {
             assert!(wrong.parse::<Target>().is_err(), "{wrong}");
         }
     }

@@ -73,7 +73,11 @@ pub(super) fn between(
         .map(|(after, before)| 100.0 * (after - before) / seconds)
         .collect();
     let passed = |count: fn(&Reading) -> u64| count(after).saturating_sub(count(before));
-    let (sent, unsent, skipped) = (passed(|r| r.sent), passed(|r| r.unsent), passed(|r| r.skipped));
+    let (sent, unsent, skipped) = (
+        passed(|r| r.sent),
+        passed(|r| r.unsent),
+        passed(|r| r.skipped),
+    );
     let steal = match (&after.machine, &before.machine) {
         (Some(after), Some(before)) => after.steal_share_since(before),
         _ => None,
@@ -97,7 +101,8 @@ pub(super) fn between(
             server_gone: before.server.is_some() && after.server.is_none(),
             cut_off: 0,
             busiest_percent: threads.into_iter().fold(0.0, f64::max),
-            unsent_percent: 100.0 * (unsent + skipped) as f64 / (sent + unsent + skipped).max(1) as f64,
+            unsent_percent: 100.0 * (unsent + skipped) as f64
+                / (sent + unsent + skipped).max(1) as f64,
         },
     }
 }
@@ -118,7 +123,12 @@ fn streams(
     sent: u64,
 ) -> Streams {
     let mut deviation = after.deviation.since(&before.deviation);
-    let here = |number: usize| scene.parts.binary_search_by_key(&number, |part| part.number).ok();
+    let here = |number: usize| {
+        scene
+            .parts
+            .binary_search_by_key(&number, |part| part.number)
+            .ok()
+    };
     // Who was cut off is told as a call that failed, not as a stream.
     let flowing: Vec<(&Part, &StreamFigures)> = findings
         .streams
@@ -140,7 +150,11 @@ fn streams(
     }
     // Silences that the server marked although somebody talked.
     let held_against = LatencyHistogram::new();
-    for pause in findings.pauses.iter().filter(|pause| was_gap(scene, **pause)) {
+    for pause in findings
+        .pauses
+        .iter()
+        .filter(|pause| was_gap(scene, **pause))
+    {
         let silence = pause.to_ns.saturating_sub(pause.from_ns);
         gaps += 1;
         longest_gap_ns = longest_gap_ns.max(silence);
@@ -152,8 +166,16 @@ fn streams(
         .max_by_key(|(_, figures)| figures.deviations.quantile_ns(0.99));
     Streams {
         count: flowing.len(),
-        silent: flowing.iter().filter(|(_, figures)| figures.received == 0).count(),
-        loss_percent: percentiles(flowing.iter().map(|(_, figures)| loss_percent(figures)).collect()),
+        silent: flowing
+            .iter()
+            .filter(|(_, figures)| figures.received == 0)
+            .count(),
+        loss_percent: percentiles(
+            flowing
+                .iter()
+                .map(|(_, figures)| loss_percent(figures))
+                .collect(),
+        ),
         deviation_us: microseconds(&deviation),
         worst: worst.map(|(part, figures)| {
             let deviations = &figures.deviations;
@@ -203,7 +225,10 @@ fn process(
         rss_per_participant_kib: grown.map(|grown| grown / connected.max(1) as f64),
         threads: after.threads,
         voluntary_switches_per_s: per_second(after.voluntary_switches, before.voluntary_switches),
-        involuntary_switches_per_s: per_second(after.involuntary_switches, before.involuntary_switches),
+        involuntary_switches_per_s: per_second(
+            after.involuntary_switches,
+            before.involuntary_switches,
+        ),
     }
 }
 
@@ -234,4 +259,3 @@ fn percentiles(mut values: Vec<f64>) -> Percentiles {
         max: at(1.0),
     }
 }
-

@@ -18,7 +18,7 @@ const MOST_IN_A_TURN: usize = 64;
 
 /// One caller.
 #[derive(Debug)]
-pub struct Caller {
+pub(super) struct Caller {
     number: usize,
     pub(super) slot: u64,
     socket: MediaSocket,
@@ -84,7 +84,12 @@ impl Caller {
     }
 
     /// Sends frame number `frame`; false if the kernel did not take it.
-    pub(super) fn send(&mut self, frame: u64, packet: &mut [u8], counters: &mut SendCounters) -> bool {
+    pub(super) fn send(
+        &mut self,
+        frame: u64,
+        packet: &mut [u8],
+        counters: &mut SendCounters,
+    ) -> bool {
         let talks = self.gate.talks(frame);
         // The first packet of a talk spurt is marked (RFC 3551 section 4.1).
         self.header.marker |= talks && !self.talking;
@@ -182,7 +187,6 @@ impl Caller {
     }
 
     fn new_recorder(&self) -> Option<Box<Recorder>> {
-        (self.keep_seconds > 0)
-            .then(|| Box::new(Recorder::new(self.codec, 20, self.keep_seconds)))
+        (self.keep_seconds > 0).then(|| Box::new(Recorder::new(self.codec, 20, self.keep_seconds)))
     }
 }

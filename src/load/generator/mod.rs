@@ -31,87 +31,87 @@ use super::clip::Clip;
 use super::stream::{FRAME_NS, StreamFigures};
 use super::talk::Gate;
 use crate::caller::Recorder;
-pub use caller::Caller;
+use caller::Caller;
 
 /// How long a thread may take to answer; it looks every 20 ms, unless the machine stands still.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 
 /// What a caller needs to begin.
 #[derive(Debug)]
-pub struct CallerSetup {
+pub(super) struct CallerSetup {
     /// From 0, in the order in which they were added.
-    pub number: usize,
+    pub(super) number: usize,
     /// RTP, both ways; RTCP of the other side is received here if it is multiplexed, and ignored.
-    pub socket: MediaSocket,
+    pub(super) socket: MediaSocket,
     /// Where it sends to.
-    pub remote: SocketAddr,
+    pub(super) remote: SocketAddr,
     /// The codec agreed on.
-    pub codec: Codec,
+    pub(super) codec: Codec,
     /// Payload type that is sent.
-    pub payload_type: u8,
+    pub(super) payload_type: u8,
     /// Payload type of what it hears.
-    pub receive_payload_type: u8,
+    pub(super) receive_payload_type: u8,
     /// What it says when it talks.
-    pub clip: Arc<Clip>,
+    pub(super) clip: Arc<Clip>,
     /// What it sends when it does not.
-    pub background: Arc<Clip>,
+    pub(super) background: Arc<Clip>,
     /// When it talks.
-    pub gate: Gate,
+    pub(super) gate: Gate,
     /// The clip's frame that is said in frame 0.
-    pub offset: u64,
+    pub(super) offset: u64,
     /// Its place in the packet time.
-    pub slot: u64,
+    pub(super) slot: u64,
     /// Random numbers for SSRC, first sequence number and first timestamp.
-    pub random: [u8; 10],
+    pub(super) random: [u8; 10],
     /// So many of the last seconds are kept for listening; 0 keeps nothing.
-    pub keep_seconds: u32,
+    pub(super) keep_seconds: u32,
 }
 
 /// The grid on which all callers of all threads send.
 #[derive(Debug, Clone, Copy)]
-pub struct Beat(Schedule);
+pub(super) struct Beat(Schedule);
 
 /// What all threads count while they run, for whoever watches.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub(super) struct Meter {
     /// Packets sent.
-    pub sent: AtomicU64,
+    pub(super) sent: AtomicU64,
     /// Packets received that were RTP.
-    pub received: AtomicU64,
+    pub(super) received: AtomicU64,
     /// Datagrams received that were none: RTCP and others.
-    pub other: AtomicU64,
+    pub(super) other: AtomicU64,
     /// How far packets came from when they were due, ns.
-    pub deviation: LatencyHistogram,
+    pub(super) deviation: LatencyHistogram,
     /// How long after its time a packet was sent, ns.
-    pub lateness: LatencyHistogram,
+    pub(super) lateness: LatencyHistogram,
     /// Packets that the kernel did not take.
-    pub unsent: AtomicU64,
+    pub(super) unsent: AtomicU64,
     /// Frames too late to be sent.
-    pub skipped: AtomicU64,
+    pub(super) skipped: AtomicU64,
 }
 
 /// What one thread found in a window.
 #[derive(Debug, Default)]
-pub struct Findings {
+pub(super) struct Findings {
     /// By caller.
-    pub streams: Vec<(usize, StreamFigures)>,
+    pub(super) streams: Vec<(usize, StreamFigures)>,
     /// What callers that listen heard, and the codec it is in.
-    pub recordings: Vec<(usize, Recorder)>,
+    pub(super) recordings: Vec<(usize, Recorder)>,
     /// Silences that the sender marked.
-    pub pauses: Vec<Pause>,
+    pub(super) pauses: Vec<Pause>,
     /// Packets dropped by the kernel because nobody read them in time.
-    pub receive_drops: u64,
+    pub(super) receive_drops: u64,
 }
 
 /// A silence that the sender marked as one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pause {
+pub(super) struct Pause {
     /// Who heard it.
-    pub caller: usize,
+    pub(super) caller: usize,
     /// When the packet before came, ns.
-    pub from_ns: u64,
+    pub(super) from_ns: u64,
     /// When the next one came, ns.
-    pub to_ns: u64,
+    pub(super) to_ns: u64,
 }
 
 /// Why media cannot be generated.
@@ -134,18 +134,18 @@ pub enum GeneratorError {
 
 /// How threads are started.
 #[derive(Debug, Clone)]
-pub struct Threads {
+pub(super) struct Threads {
     /// How many, at least 1.
-    pub count: usize,
+    pub(super) count: usize,
     /// The CPUs they are pinned to in turn; none leaves it to the kernel.
-    pub cpus: Vec<usize>,
+    pub(super) cpus: Vec<usize>,
     /// SCHED_FIFO priority asked for.
-    pub priority: Option<u8>,
+    pub(super) priority: Option<u8>,
 }
 
 /// All threads. Dropping it ends them.
 #[derive(Debug)]
-pub struct Generator {
+pub(super) struct Generator {
     beat: Beat,
     meter: Arc<Meter>,
     threads: Vec<Running>,
@@ -178,12 +178,12 @@ impl Beat {
     }
 
     /// When a caller in `slot` sends its frame number `frame`, ns.
-    pub fn sent_ns(&self, frame: u64, slot: u64) -> u64 {
+    pub(super) fn sent_ns(&self, frame: u64, slot: u64) -> u64 {
         self.0.deadline(frame * SLOTS + slot).as_nanos()
     }
 
     /// The last frame that a caller in `slot` has sent at this moment, or 0.
-    pub fn frame_at(&self, moment_ns: u64, slot: u64) -> u64 {
+    pub(super) fn frame_at(&self, moment_ns: u64, slot: u64) -> u64 {
         let number = self.0.number_at(MonoTime::from_nanos(moment_ns));
         number.saturating_sub(slot) / SLOTS
     }
@@ -194,7 +194,7 @@ impl Generator {
     ///
     /// # Errors
     /// [`GeneratorError`].
-    pub fn start(threads: &Threads) -> Result<Self, GeneratorError> {
+    pub(super) fn start(threads: &Threads) -> Result<Self, GeneratorError> {
         let beat = Beat::from_now()?;
         let mut generator = Self {
             beat,
@@ -213,7 +213,7 @@ impl Generator {
     ///
     /// # Errors
     /// [`GeneratorError::Ended`].
-    pub fn add(&self, setup: CallerSetup) -> Result<(), GeneratorError> {
+    pub(super) fn add(&self, setup: CallerSetup) -> Result<(), GeneratorError> {
         let thread = &self.threads[setup.number % self.threads.len()];
         let caller = Box::new(Caller::new(setup));
         thread
@@ -226,7 +226,7 @@ impl Generator {
     ///
     /// # Errors
     /// [`GeneratorError::Ended`].
-    pub fn open(&self) -> Result<(), GeneratorError> {
+    pub(super) fn open(&self) -> Result<(), GeneratorError> {
         for thread in &self.threads {
             let sent = thread.commands.send(Command::Open);
             sent.map_err(|_| GeneratorError::Ended)?;
@@ -238,7 +238,7 @@ impl Generator {
     ///
     /// # Errors
     /// [`GeneratorError::Ended`].
-    pub fn close(&self) -> Result<Findings, GeneratorError> {
+    pub(super) fn close(&self) -> Result<Findings, GeneratorError> {
         let (reply, answers) = mpsc::channel();
         for thread in &self.threads {
             let sent = thread.commands.send(Command::Close(reply.clone()));
@@ -260,22 +260,22 @@ impl Generator {
     }
 
     /// What is counted while it runs.
-    pub fn meter(&self) -> Arc<Meter> {
+    pub(super) fn meter(&self) -> Arc<Meter> {
         Arc::clone(&self.meter)
     }
 
     /// When everybody sends.
-    pub fn beat(&self) -> Beat {
+    pub(super) fn beat(&self) -> Beat {
         self.beat
     }
 
     /// The kernel's numbers of the threads.
-    pub fn tids(&self) -> Vec<i32> {
+    pub(super) fn tids(&self) -> Vec<i32> {
         self.threads.iter().map(|thread| thread.tid).collect()
     }
 
     /// Why real-time priority was refused, and what helps; `None` if it was granted or not asked for.
-    pub fn realtime_refused(&self) -> Option<&str> {
+    pub(super) fn realtime_refused(&self) -> Option<&str> {
         self.refused.as_deref()
     }
 
@@ -283,7 +283,7 @@ impl Generator {
     ///
     /// # Errors
     /// What ended a thread before.
-    pub fn finish(self) -> Result<(), GeneratorError> {
+    pub(super) fn finish(self) -> Result<(), GeneratorError> {
         for running in self.threads {
             drop(running.commands);
             match running.thread.join() {

@@ -196,7 +196,7 @@ fn steady_clock() -> ClockOffset {
 
 impl Meter {
     /// Packets sent and received so far.
-    pub fn packets(&self) -> (u64, u64) {
+    pub(in crate::load) fn packets(&self) -> (u64, u64) {
         (self.sent.load(Relaxed), self.received.load(Relaxed))
     }
 }
