@@ -147,7 +147,7 @@ def participants(data):
         cells = [ramp_cell([entry for entry in data["ramps"] if (entry["scenario"], entry["contestant"]) == (key, name)]) for name in CONTESTANTS]
         if any(cell != "–" for cell in cells):
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return "\n".join(lines) if len(lines) > 2 else "No ramp in this run."
 
 
 def ramp_cell(entries):

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 ASTERISK = "target/peers/asterisk"
@@ -18,7 +19,7 @@ INSIDE = "/tmp/unisono/capacity"
 # Audio ports of the servers. The generator's are the kernel's own, which are above; Janus has to be told its callers' before they call.
 SHARED_PORT, FIRST_PORT, LAST_PORT = 9_000, 10_000, 31_999
 JANUS_LAST_PORT, CALLERS_FROM = 19_999, 20_000
-START_SECONDS = 30
+START_SECONDS = 60
 # More would be slow to reach by HTTP, and Janus has failed long before.
 MOST_OF_JANUS = 2_000
 ROOM_RATE = {"pcmu": 8000, "opus": 48000}
@@ -289,6 +290,9 @@ def answers(address):
     try:
         with urllib.request.urlopen(address, timeout=2):
             return True
+    except urllib.error.HTTPError:
+        # It runs, whatever it has to say of its health.
+        return True
     except OSError:
         return False
 
