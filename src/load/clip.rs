@@ -69,11 +69,6 @@ impl Clip {
         &self.payloads[start as usize..self.ends[number] as usize]
     }
 
-    /// Frames before they repeat.
-    pub(super) fn frames(&self) -> usize {
-        self.ends.len()
-    }
-
     fn encode(samples: &[i16], codec: Codec) -> Self {
         let mut encoder = Encoder::new(codec);
         let frame = codec.sample_rate() as usize / 50;
@@ -214,7 +209,7 @@ mod tests {
         assert!(frames > 200, "{frames}");
         for codec in codecs {
             let clip = clips.encoded(VOICE, codec).unwrap();
-            assert_eq!(clip.frames(), frames, "{codec:?}");
+            assert_eq!(clip.ends.len(), frames, "{codec:?}");
             assert_eq!(clip.frame(5), clip.frame(5 + frames));
             assert!(!clip.frame(frames - 1).is_empty());
         }

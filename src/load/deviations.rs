@@ -32,11 +32,6 @@ impl Deviations {
         self.histogram.iter().map(|&count| u64::from(count)).sum()
     }
 
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The greatest, ns.
     pub(super) fn max_ns(&self) -> u64 {
         self.max_ns

@@ -1,6 +1,6 @@
 //! Who is heard: what some callers received is decoded after a window and compared with what everybody said in it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -277,14 +277,14 @@ impl<'a> Scene<'a> {
                 role: role(part, Role::Expected),
             })
             .collect();
-        let known: HashMap<Saying, ()> = self
+        let known: HashSet<Saying> = self
             .parts
             .iter()
             .filter(|part| part.conference == listener.conference)
-            .map(|part| (part.saying, ()))
+            .map(|part| part.saying)
             .collect();
         let strangers = self.parts.iter().filter(|part| {
-            part.told && part.conference != listener.conference && !known.contains_key(&part.saying)
+            part.told && part.conference != listener.conference && !known.contains(&part.saying)
         });
         // Of each listener other neighbours; a voice once.
         let strangers: Vec<&Part> = strangers.collect();
@@ -295,7 +295,7 @@ impl<'a> Scene<'a> {
         let mut sayings = known;
         for part in after.iter().chain(before) {
             let enough = role(part, Role::Stranger) == Role::Stranger;
-            if enough && sayings.insert(part.saying, ()).is_none() {
+            if enough && sayings.insert(part.saying) {
                 speakers.push(Speaker {
                     part,
                     role: Role::Stranger,

@@ -71,7 +71,7 @@ pub fn parse(text: &str) -> Result<Vec<Limit>, String> {
             let (name, most) = part.split_once('=').ok_or_else(names)?;
             let name = name.trim();
             let most: f64 = most.trim().parse().map_err(|_| names())?;
-            if !CRITERIA.iter().any(|(known, _)| *known == name) || !(most >= 0.0) {
+            if !CRITERIA.iter().any(|(known, _)| *known == name) || most.is_nan() || most < 0.0 {
                 return Err(names());
             }
             Ok(Limit {

@@ -391,7 +391,7 @@ mod tests {
         silent.open(START);
         let figures = silent.figures(START + 2000 * MS);
         assert_eq!((figures.received, figures.lost), (0, 100));
-        assert!(figures.deviations.is_empty());
+        assert!(figures.deviations.len() == 0);
     }
 
     #[test]
@@ -403,7 +403,7 @@ mod tests {
         for n in 11..=20 {
             let other = Arrival {
                 ssrc: 77,
-                sequence: n as u16 * 3 / 3 + 500,
+                sequence: n as u16 + 500,
                 ..packet(n, due(n))
             };
             stream.on_packet(other);

@@ -72,12 +72,12 @@ impl Random {
     /// The numbers of `seed`, for purpose or person `stream`.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
         let mut mixed = Self(seed ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03));
-        mixed.next();
+        mixed.draw();
         mixed
     }
 
     /// The next number.
-    pub(super) fn next(&mut self) -> u64 {
+    pub(super) fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -87,12 +87,12 @@ impl Random {
 
     /// Between 0 and 1, both excluded.
     pub(super) fn share(&mut self) -> f64 {
-        ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+        ((self.draw() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     }
 
     /// Below `bound`; 0 if that is 0.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 
     fn exponential_frames(&mut self, mean_seconds: f64) -> u64 {

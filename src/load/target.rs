@@ -154,7 +154,7 @@ impl FromStr for Target {
 ///
 /// # Errors
 /// [`TargetError`].
-pub async fn reach(host: &str, port: u16) -> Result<Reached, TargetError> {
+pub(super) async fn reach(host: &str, port: u16) -> Result<Reached, TargetError> {
     let name_error = |source| TargetError::Name {
         host: host.to_owned(),
         source,
@@ -186,7 +186,7 @@ pub async fn reach(host: &str, port: u16) -> Result<Reached, TargetError> {
 ///
 /// # Errors
 /// [`TargetError::Unreachable`].
-pub async fn local_towards(address: SocketAddr) -> Result<IpAddr, TargetError> {
+pub(super) async fn local_towards(address: SocketAddr) -> Result<IpAddr, TargetError> {
     let socket = connected(address).await;
     let local = socket.and_then(|socket| socket.local_addr());
     match local {

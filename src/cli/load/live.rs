@@ -27,8 +27,8 @@ impl View {
 
     /// A line that the next one replaces, where that is possible.
     fn passing(&self, line: &str) {
-        let line: String = line.chars().take(COLUMNS).collect();
         if self.terminal {
+            let line: String = line.chars().take(COLUMNS).collect();
             put(&format!("\r\x1b[K{line}"));
         } else {
             put(&format!("{line}\n"));
@@ -72,7 +72,7 @@ fn line(second: &Second) -> String {
         "measured"
     };
     format!(
-        "{} callers, {what} {:.0} of {:.0} s: {}/s sent, {}/s received, deviation p99 {}, own lateness {}",
+        "{} callers, {what} {:.0}/{:.0} s: {} out, {} in, deviation {}, own lateness {}",
         second.callers,
         second.elapsed.as_secs_f64(),
         second.of.as_secs_f64(),
@@ -139,7 +139,7 @@ mod tests {
         };
         assert_eq!(
             line(&second),
-            "1000 callers, measured 3 of 10 s: 50000/s sent, 49998/s received, deviation p99 1.23 ms, own lateness 15 ms"
+            "1000 callers, measured 3/10 s: 50000 out, 49998 in, deviation 1.23 ms, own lateness 15 ms"
         );
         assert_eq!(calling(3, 0, 5), "3 of 5 callers connected");
         assert_eq!(calling(3, 2, 5), "3 of 5 callers connected, 2 calls failed");
