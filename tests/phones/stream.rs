@@ -10,7 +10,7 @@ use crate::stage::Stage;
 const OF_SIPP: u32 = 0xca11_0000;
 
 /// A machine that stands still for a moment makes the server skip ticks. That is right, and not what is looked at here.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 6;
 
 #[test]
 fn tshark_sees_fifty_packets_a_second_whole_and_continuous() {

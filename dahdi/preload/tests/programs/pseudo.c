@@ -133,14 +133,17 @@ static void flushing_and_waiting(void)
     FAILS(EINVAL, ask_int(fd, IOMUX, 0));
     int mask = MUX_WRITE | MUX_NO_WAIT;
     CHECK(!ioctl(fd, IOMUX, &mask) && mask == MUX_WRITE);
-    while (write(fd, block, sizeof block) == sizeof block)
-        ;
-    CHECK(errno == EAGAIN);
-    mask = MUX_WRITE;
-    CHECK(!ioctl(fd, IOMUX, &mask) && mask == MUX_WRITE);
-    CHECK(write(fd, block, sizeof block) == sizeof block);
-    mask = MUX_WRITE_EMPTY | MUX_NO_WAIT;
-    CHECK(!ioctl(fd, IOMUX, &mask) && mask == 0);
+    do {
+        while (write(fd, block, sizeof block) == sizeof block)
+            ;
+        CHECK(errno == EAGAIN);
+        mask = MUX_WRITE;
+        CHECK(!ioctl(fd, IOMUX, &mask) && mask == MUX_WRITE);
+        CHECK(write(fd, block, sizeof block) == sizeof block);
+        mask = MUX_WRITE_EMPTY | MUX_NO_WAIT;
+        CHECK(!ioctl(fd, IOMUX, &mask));
+        /* Only a machine that stood still for the length of all buffers has it empty already. */
+    } while (mask != 0);
     CHECK(!ask_int(fd, FLUSH, FLUSH_WRITE));
     mask = MUX_WRITE_EMPTY | MUX_NO_WAIT;
     CHECK(!ioctl(fd, IOMUX, &mask) && mask == MUX_WRITE_EMPTY);
@@ -148,8 +151,9 @@ static void flushing_and_waiting(void)
     CHECK(!ask_int(fd, SET_BLOCKSIZE, 1024));
     CHECK(!ask_int(fd, SETLINEAR, 0));
     CHECK(is_ready(fd, POLLIN, 30000));
-    CHECK(!ask_int(fd, FLUSH, FLUSH_READ));
-    FAILS(EAGAIN, read(fd, companded, sizeof companded));
+    /* Nothing is left after it, but what has come since on a machine that stood still. */
+    EVENTUALLY(!ask_int(fd, FLUSH, FLUSH_READ) && read(fd, companded, sizeof companded) == -1);
+    CHECK(errno == EAGAIN);
     CHECK(write(fd, companded, 800) == 800);
     int64_t before = microseconds();
     CHECK(!ioctl(fd, SYNC));
