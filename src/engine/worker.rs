@@ -16,6 +16,7 @@ use unisono_timer::TickStats;
 use unisono_timer::{Period, Schedule};
 use unisono_timer::{Ticker, TickerError};
 
+use super::Outlet;
 use super::command::Command;
 use super::event::{Event, Garbage};
 use super::leg::PROMPTS;
