@@ -11,7 +11,7 @@ use super::overload::RefusalReason;
 use super::ports::port_numbers;
 use super::switchboard::Switchboard;
 use crate::conference::{CallId, Caller, ConferenceName, Decision};
-use crate::engine::{EngineError, ConferenceId};
+use crate::engine::{ConferenceId, EngineError};
 use crate::sip::sdp::{self, SdpError};
 use crate::sip::{self, Incoming};
 

@@ -13,7 +13,7 @@ use super::call::media_spec;
 use super::switchboard::Switchboard;
 use crate::conference::CallId;
 use crate::config::Media;
-use crate::engine::{LegId, ConferenceId};
+use crate::engine::{ConferenceId, LegId};
 use crate::sip::Incoming;
 use crate::sip::sdp::{self, LocalMedia};
 

@@ -337,7 +337,10 @@ impl Engine {
     }
 
     /// A place for a leg on a worker, and in the phase, of a conference, whose room there counts it from now on.
-    pub(super) fn reserve_leg(&mut self, near: ConferenceId) -> Result<(LegId, usize), EngineError> {
+    pub(super) fn reserve_leg(
+        &mut self,
+        near: ConferenceId,
+    ) -> Result<(LegId, usize), EngineError> {
         let full = EngineError::Full {
             what: "legs",
             limit: self.config.legs,

@@ -17,6 +17,11 @@ impl Generation {
         self == Self::current()
     }
 
+    /// How many there were before.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
     /// The next one begins: in the child, and async-signal-safe.
     pub(crate) fn begin() {
         GENERATION.fetch_add(1, Ordering::Relaxed);

@@ -71,6 +71,7 @@ mod doorbell;
 mod fork;
 mod hidden;
 mod limit;
+mod making;
 mod mixing;
 mod pi_mutex;
 mod report;
@@ -84,6 +85,7 @@ mod wait_word;
 
 pub use hidden::is_hidden;
 pub use limit::Lifted;
+pub use making::let_make;
 pub use seat::Seat;
 pub use sharing::Sharing;
 pub use station::{Settings, Station};

@@ -17,6 +17,7 @@ use nix::unistd::{read, write};
 use unisono_dahdi_trunk::{Answering, Directory};
 
 use crate::hidden::{Hidden, Noted};
+use crate::making::Making;
 use crate::report;
 use crate::shared::Shared;
 
@@ -72,9 +73,12 @@ pub(crate) fn spawn(
 }
 
 fn run(shared: &Arc<Shared>, call: &Call, directory: &Directory) {
+    let making = Making::begin();
     // Refused, nobody can ask; `unisono dahdi status` then does not list the process. All else works.
     let mut reception = Reception::open(directory);
+    drop(making);
     while !call.stop.load(Ordering::Acquire) {
+        let making = Making::begin();
         let look = if shared.keep_in_touch() {
             LOOK
         } else {
@@ -88,6 +92,7 @@ fn run(shared: &Arc<Shared>, call: &Call, directory: &Directory) {
         {
             reception = Some(anew);
         }
+        drop(making);
         let answering = reception.as_ref().map(|reception| &reception.answering);
         let mut fds = [
             PollFd::new(call.event.as_fd(), PollFlags::POLLIN),
@@ -117,6 +122,7 @@ fn run(shared: &Arc<Shared>, call: &Call, directory: &Directory) {
         if !asked.is_empty()
             && let Some(answering) = answering
         {
+            let _making = Making::begin();
             answering.answer(|| report::of(shared));
         }
     }

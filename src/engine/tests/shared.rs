@@ -9,17 +9,19 @@ use unisono_rtp::codec::{Codec, Decoder};
 use unisono_rtp::net::{MediaPorts, PortPool, SocketOptions};
 use unisono_rtp::packet::RtpPacket;
 
-use super::phone::{amplitude, media};
 use super::alone;
+use super::phone::{amplitude, media};
 use crate::engine::rehearsal::Mouth;
-use crate::engine::{Engine, EngineConfig, Event, LegId, LegPolicy, MediaSpec, Remote, RoomId};
+use crate::engine::{
+    ConferenceId, Engine, EngineConfig, Event, LegId, LegPolicy, MediaSpec, Remote,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An engine of one worker with a conference, and where its shared port is.
 struct Hall {
     engine: Engine,
-    room: RoomId,
+    room: ConferenceId,
     rtp: SocketAddr,
     rtcp: SocketAddr,
     _alone: MutexGuard<'static, ()>,
@@ -37,10 +39,11 @@ impl Hall {
             priority: None,
             legs: 4,
             rooms: 2,
+            split_above: 0,
             policy: LegPolicy::default(),
         };
         let mut engine = Engine::start_sharing(config, vec![ports]).unwrap();
-        let room = engine.open_room(None).unwrap();
+        let room = engine.open_conference(None).unwrap();
         Self {
             engine,
             room,

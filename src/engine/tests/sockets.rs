@@ -115,7 +115,7 @@ fn comes_to_rest() -> bool {
 }
 
 /// Whether it becomes so within twenty seconds, which only something broken takes.
-fn eventually(mut so: impl FnMut() -> bool) -> bool {
+pub(super) fn eventually(mut so: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     loop {
         if so() {
@@ -183,7 +183,7 @@ fn two_peers_hear_each_other_and_an_engine_without_legs_sleeps() {
 
 #[test]
 fn peers_on_two_workers_hear_each_other() {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = alone();
     let mut engine = engine_of(2);
     let conference = engine.open_conference(None).unwrap();
     let mut peers = [0, 1, 2].map(Peer::new);

@@ -9,6 +9,12 @@ unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
     if opens::is_ours(fd) {
         return opens::close(fd);
     }
+    if process::has_begun() {
+        unisono_dahdi_station::let_make();
+        if opens::is_ours(fd) {
+            return opens::close(fd);
+        }
+    }
     // SAFETY: as the caller wants.
     unsafe { real::close(fd) }
 }
@@ -20,6 +26,7 @@ unsafe extern "C-unwind" fn close_range(first: c_uint, last: c_uint, flags: c_in
         // SAFETY: as the caller wants; with flags nothing is closed yet, or in a table of the calling thread's own.
         return unsafe { real::close_range(first, last, flags) };
     }
+    unisono_dahdi_station::let_make();
     opens::close_range(first, last)
 }
 
