@@ -399,7 +399,7 @@ fn read_media(
     );
     if let (Some(at), Some(port)) = (shared, media.shared_port)
         && port <= media.last_port
-        && port + 2 * media.workers.max(1) - 1 >= media.first_port
+        && port + 2 * media.workers.max(1) > media.first_port
     {
         let message = format!(
             "expected two ports a worker from {port} on outside of first_port to last_port, {} to {}",

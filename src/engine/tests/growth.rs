@@ -17,7 +17,7 @@ fn counted(codec: Codec, members: usize, talkers: usize) -> WorkerFigures {
     let room = hall.plane.open_room(0, None);
     for number in 0..members {
         let phone = hall.call_with(codec);
-        hall.phones[phone].tone = (number < talkers).then(|| TONES[number]);
+        hall.phones[phone].tone = TONES.get(number).filter(|_| number < talkers).copied();
         hall.plane.join(hall.leg(phone), room);
     }
     // Long enough for G.722 to have joined the shared stream.
