@@ -7,17 +7,18 @@ const A: f64 = 500.0;
 const B: f64 = 900.0;
 const C: f64 = 1500.0;
 
-/// A pair of ports that was free a moment ago.
-fn free_pair() -> u16 {
+/// A pair of ports that was free a moment ago, in a range of which each test has a part of its own.
+fn free_pair(test: u16) -> u16 {
     let ip = "127.0.0.1".parse().unwrap();
     let random = std::process::id() as u16;
-    let mut pool = PortPool::new(ip, 50_000..=59_999, SocketOptions::default(), random);
+    let first = 50_000 + test * 5_000;
+    let mut pool = PortPool::new(ip, first..=first + 4_999, SocketOptions::default(), random);
     pool.bind_pair(false).unwrap().rtp.local_addr().port()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_phones_on_one_port_hear_each_other() {
-    let port = free_pair();
+    let port = free_pair(0);
     let server = server(|config| config.media.shared_port = Some(port)).await;
     let mut a = Phone::call(&server, "100").await.unwrap();
     let mut b = Phone::call(&server, "100").await.unwrap();
@@ -47,7 +48,7 @@ async fn three_phones_on_one_port_hear_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_phone_without_an_address_gets_ports_of_its_own() {
-    let port = free_pair();
+    let port = free_pair(1);
     let server = server(|config| config.media.shared_port = Some(port)).await;
     let mut a = Phone::call(&server, "100").await.unwrap();
     let mut late = Phone::call_without_offer(&server, "100").await;
