@@ -315,6 +315,7 @@ fn adopt(fd: RawFd) -> Result<&'static Open, Failure> {
 impl Book {
     /// Makes a device, with a descriptor that the program may be given, closed on exec.
     fn make(&mut self, device: Device) -> Result<(OwnedFd, Opened), Failure> {
+        unisono_dahdi_station::let_make();
         match device {
             Device::Timer => {
                 let source = self.source()?;

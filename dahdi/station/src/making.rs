@@ -1,7 +1,8 @@
 //! When the service thread may be about to open something.
 //!
 //! A descriptor has a low number for a moment before it is hidden. A program that closes all numbers, whatever they are, would close it
-//! there, and the number might be the program's next; so who interposes `close` lets the thread come to an end first.
+//! there, and the number might be the program's next; and a program that opens something expects the lowest number. So who interposes
+//! `close` and `open` lets the thread come to an end first.
 #![allow(
     unsafe_code,
     reason = "the C library's ways to sleep are points of cancellation"
@@ -37,6 +38,13 @@ fn sleep() {
 pub(crate) struct Making(());
 
 impl Making {
+    /// For a thread that is about to be started, which begins with [`Making::begin`].
+    pub(crate) fn expect() -> Self {
+        GENERATION.store(Generation::current().number(), Ordering::Relaxed);
+        MAKER.store(EXPECTED, Ordering::Release);
+        Self(())
+    }
+
     pub(crate) fn begin() -> Self {
         GENERATION.store(Generation::current().number(), Ordering::Relaxed);
         MAKER.store(gettid().as_raw(), Ordering::Release);
@@ -54,6 +62,7 @@ static MAKER: AtomicI32 = AtomicI32::new(NOBODY);
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 const NOBODY: i32 = 0;
+const EXPECTED: i32 = -1;
 static STEP: libc::timespec = libc::timespec {
     tv_sec: 0,
     tv_nsec: 100_000,

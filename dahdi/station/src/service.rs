@@ -61,6 +61,7 @@ pub(crate) fn spawn(
     directory: Directory,
 ) -> io::Result<JoinHandle<()>> {
     // No signal of the program's is to be handled by this thread. It inherits what is blocked here.
+    let making = Making::expect();
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
     let spawned = thread::Builder::new()
         .name("unisono-dahdi".into())
@@ -68,6 +69,10 @@ pub(crate) fn spawn(
         .spawn(move || run(&shared, &call, &directory));
     if let Ok(before) = before {
         let _ = before.thread_set_mask();
+    }
+    if spawned.is_ok() {
+        // The thread ends it.
+        mem::forget(making);
     }
     spawned
 }
