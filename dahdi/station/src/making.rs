@@ -14,7 +14,7 @@ use nix::unistd::gettid;
 
 use crate::fork::Generation;
 
-/// Waits, for no longer than 50 ms, while the service thread may be opening descriptors, unless this is that thread. An atomic
+/// Waits, for no longer than 0.2 s, while the service thread may be opening descriptors, unless this is that thread. An atomic
 /// load where it is asleep. Takes no lock; safe in a signal handler.
 pub fn let_make() {
     for _ in 0..PATIENCE {
@@ -67,7 +67,7 @@ static STEP: libc::timespec = libc::timespec {
     tv_sec: 0,
     tv_nsec: 100_000,
 };
-const PATIENCE: u32 = 500;
+const PATIENCE: u32 = 2000;
 
 #[cfg(test)]
 mod tests {

@@ -77,6 +77,9 @@ struct version { char version[80], echo_cancellers[80]; };
         }                                   \
     } while (0)
 
+/* A number that is closed: unless a thread of the library has it just then. */
+#define CLOSED(call) EVENTUALLY((errno = 0, (call) == -1) && errno == EBADF)
+
 /* An address of which the compiler knows nothing and the kernel no good. */
 static void *volatile nowhere __attribute__((unused)) = (void *)8;
 
