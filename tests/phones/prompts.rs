@@ -11,42 +11,46 @@ fn the_only_person_is_told_so_in_the_voice_of_the_installed_package() {
     let folder = asterisk_root().join(PROMPTS_OF_ASTERISK);
     let theirs = prompt_of_asterisk("conf-onlyperson");
     let configuration = format!("[sounds]\ndirectory = \"{}\"\n", folder.display());
-    let heard = hear_alone("package-prompts", &configuration);
-    assert_eq!(heard.rate, theirs.rate);
-    assert!(
-        heard.says(&theirs.samples),
-        "conf-onlyperson of the package"
-    );
-    assert!(
-        !heard.says(&prompt("conf-onlyperson", heard.rate)),
-        "the embedded voice as well"
-    );
-    assert_eq!(heard.voices(), [], "nobody hears themselves");
+    hear_alone("package-prompts", &configuration, |heard| {
+        assert_eq!(heard.rate, theirs.rate);
+        assert!(
+            heard.says(&theirs.samples),
+            "conf-onlyperson of the package"
+        );
+        assert!(
+            !heard.says(&prompt("conf-onlyperson", heard.rate)),
+            "the embedded voice as well"
+        );
+        assert_eq!(heard.voices(), [], "nobody hears themselves");
+    });
 }
 
 #[test]
 fn without_a_package_the_embedded_voice_says_it() {
-    let heard = hear_alone("embedded-prompts", "");
-    assert!(heard.says(&prompt("conf-onlyperson", heard.rate)));
+    hear_alone("embedded-prompts", "", |heard| {
+        assert!(heard.says(&prompt("conf-onlyperson", heard.rate)));
+    });
 }
 
 #[test]
 fn nothing_is_said_where_that_is_switched_off() {
     let configuration = "[conferences]\nannounce_only_person = false\n";
-    let heard = hear_alone("no-prompts", configuration);
-    assert!(!heard.says(&prompt("conf-onlyperson", heard.rate)));
+    hear_alone("no-prompts", configuration, |heard| {
+        assert!(!heard.says(&prompt("conf-onlyperson", heard.rate)));
+    });
 }
 
-/// What somebody who is alone in a conference hears.
-fn hear_alone(name: &str, configuration: &str) -> Recording {
-    let stage = Stage::new(name);
-    let server = stage.server_that_talks(configuration);
-    let capture = Capture::start(&stage);
-    let anna = Sipp::new(&stage, "anna", "speak", server.sip)
-        .calling("100", 8.0)
-        .speaking(Voice::Anna, Codec::Pcmu)
-        .start();
-    let port = anna.audio_port();
-    anna.succeed();
-    capture.stop().audio_to(port)
+/// Judges what somebody who is alone in a conference hears.
+fn hear_alone(name: &str, configuration: &str, judge: impl Fn(Recording)) {
+    Stage::play(name, |stage| {
+        let server = stage.server_that_talks(configuration);
+        let capture = Capture::start(stage);
+        let anna = Sipp::new(stage, "anna", "speak", server.sip)
+            .calling("100", 8.0)
+            .speaking(Voice::Anna, Codec::Pcmu)
+            .start();
+        let port = anna.audio_port();
+        anna.succeed();
+        judge(capture.stop().audio_to(port));
+    });
 }

@@ -25,88 +25,94 @@ fn a_call_to_a_number_that_is_not_configured_is_refused_with_404_where_that_matt
 
 #[test]
 fn a_call_to_a_full_conference_is_refused_with_486_and_taken_when_somebody_left() {
-    let stage = Stage::new("full");
-    let server = stage.server("[[conference]]\nname = \"100\"\nmax_participants = 1\n");
-    let anna = Sipp::new(&stage, "anna", "silent", server.sip)
-        .calling("100", 4.0)
-        .start();
-    server.wait_for_participants("100", 1);
-    let ben = refused(&stage, "ben", server.sip, "100", PCMU, "486");
-    assert_reason(&ben, "486");
-    anna.succeed();
-    server.wait_for_participants("100", 0);
-    Sipp::new(&stage, "calum", "silent", server.sip)
-        .calling("100", 0.5)
-        .start()
-        .succeed();
+    Stage::play("full", |stage| {
+        let server = stage.server("[[conference]]\nname = \"100\"\nmax_participants = 1\n");
+        let anna = Sipp::new(stage, "anna", "silent", server.sip)
+            .calling("100", 4.0)
+            .start();
+        server.wait_for_participants("100", 1);
+        let ben = refused(stage, "ben", server.sip, "100", PCMU, "486");
+        assert_reason(&ben, "486");
+        anna.succeed();
+        server.wait_for_participants("100", 0);
+        Sipp::new(stage, "calum", "silent", server.sip)
+            .calling("100", 0.5)
+            .start()
+            .succeed();
+    });
 }
 
 #[test]
 fn options_tell_what_the_server_can() {
     for transport in ["udp", "tcp"] {
-        let stage = Stage::new(&format!("options-{transport}"));
-        let server = stage.server("");
-        let mut options = request(
-            &stage,
-            "anna",
-            server.sip,
-            "OPTIONS",
-            "200",
-            "Allow: .*INVITE",
-        );
-        if transport == "tcp" {
-            options = options.over_tcp();
-        }
-        let messages = options.start().succeed();
-        for header in ["Allow:", "Accept:", "application/sdp"] {
-            assert!(messages.contains(header), "{header} in\n{messages}");
-        }
+        Stage::play(&format!("options-{transport}"), |stage| {
+            let server = stage.server("");
+            let mut options = request(
+                stage,
+                "anna",
+                server.sip,
+                "OPTIONS",
+                "200",
+                "Allow: .*INVITE",
+            );
+            if transport == "tcp" {
+                options = options.over_tcp();
+            }
+            let messages = options.start().succeed();
+            for header in ["Allow:", "Accept:", "application/sdp"] {
+                assert!(messages.contains(header), "{header} in\n{messages}");
+            }
+        });
     }
 }
 
 #[test]
 fn a_method_that_is_not_served_is_answered_with_405_and_one_that_nobody_knows_with_501() {
-    let stage = Stage::new("unknown-method");
-    let server = stage.server("");
-    for (name, method, status) in [("anna", "REGISTER", "405"), ("ben", "FROBNICATE", "501")] {
-        request(&stage, name, server.sip, method, status, "Allow: .*INVITE")
-            .start()
-            .succeed();
-    }
+    Stage::play("unknown-method", |stage| {
+        let server = stage.server("");
+        for (name, method, status) in [("anna", "REGISTER", "405"), ("ben", "FROBNICATE", "501")] {
+            request(stage, name, server.sip, method, status, "Allow: .*INVITE")
+                .start()
+                .succeed();
+        }
+    });
 }
 
 #[test]
 fn a_bye_for_no_call_is_answered_with_481() {
-    let stage = Stage::new("stray-bye");
-    let server = stage.server("");
-    request(&stage, "anna", server.sip, "BYE", "481", "481")
-        .start()
-        .succeed();
+    Stage::play("stray-bye", |stage| {
+        let server = stage.server("");
+        request(stage, "anna", server.sip, "BYE", "481", "481")
+            .start()
+            .succeed();
+    });
 }
 
 #[test]
 fn an_extension_that_is_required_and_unknown_is_refused_with_420() {
-    let stage = Stage::new("required");
-    let server = stage.server("");
-    request(
-        &stage,
-        "anna",
-        server.sip,
-        "OPTIONS",
-        "420",
-        "Unsupported: teleport",
-    )
-    .with("HEADER", "\nRequire: teleport")
-    .start()
-    .succeed();
+    Stage::play("required", |stage| {
+        let server = stage.server("");
+        request(
+            stage,
+            "anna",
+            server.sip,
+            "OPTIONS",
+            "420",
+            "Unsupported: teleport",
+        )
+        .with("HEADER", "\nRequire: teleport")
+        .start()
+        .succeed();
+    });
 }
 
 fn assert_refused(name: &str, config: &str, conference: &str, offer: (&str, &str), status: &str) {
-    let stage = Stage::new(name);
-    let server = stage.server_that_talks(config);
-    let messages = refused(&stage, "anna", server.sip, conference, offer, status);
-    assert_reason(&messages, status);
-    assert!(server.participants(conference).is_empty());
+    Stage::play(name, |stage| {
+        let server = stage.server_that_talks(config);
+        let messages = refused(stage, "anna", server.sip, conference, offer, status);
+        assert_reason(&messages, status);
+        assert!(server.participants(conference).is_empty());
+    });
 }
 
 /// A call that is refused: the messages.

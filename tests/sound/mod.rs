@@ -9,12 +9,10 @@ use unisono::listening::{Heard, Listener, PRESENT_ABOVE_DB};
 use unisono::prompts::{PromptLibrary, PromptSource, speakers};
 
 use crate::peer::asterisk_root;
+use crate::stage::Tolerance;
 
 /// Recordings are looked for a voice at starts this far apart, so that each possible start is within reach of one.
 const STEP_SECONDS: f64 = 1.9;
-
-/// A machine that stood still no longer, in seconds, is no excuse for damage.
-const STEADY: f64 = 0.02;
 
 /// A prompt is said at its own level, or nearly, dB. What is fainter is a likeness of voices.
 const SAID_ABOVE_DB: f32 = -12.0;
@@ -137,30 +135,26 @@ impl Recording {
             .collect()
     }
 
-    /// Fails unless exactly these voices are heard, each about as loud as it spoke, and whole, unless the machine was `stalled` (seconds): then
-    /// phones send late, and a voice is stretched and patched as it has to be, which is not judged here.
+    /// Fails unless exactly these voices are heard, each about as loud as it spoke and as whole as it has to be.
     #[track_caller]
-    pub(crate) fn assert_heard(&self, who: &str, expected: &[Voice], stalled: f64) {
+    pub(crate) fn assert_heard(&self, who: &str, expected: &[Voice], tolerance: Tolerance) {
         let seconds = self.seconds();
         assert!(seconds > 5.0, "{who} received {seconds:.1} s of sound only");
         let voices = self.voices();
         assert_eq!(voices, expected, "whom {who} hears, in {seconds:.1} s");
         let clips: Vec<_> = expected.iter().map(|voice| voice.clip(self.rate)).collect();
         let heard = self.listen(&clips);
-        // What jumps about in time resembles itself less.
-        let softest = if stalled < STEADY { -6.0 } else { -12.0 };
         for (voice, speaker) in expected.iter().zip(&heard.speakers) {
             assert!(
-                speaker.present && (softest..6.0).contains(&speaker.gain_db),
-                "{who} hears {voice} by {:.1} dB",
+                speaker.present && (tolerance.softest_db..6.0).contains(&speaker.gain_db),
+                "{who} hears {voice} by {:.1} dB; {tolerance:?}",
                 speaker.gain_db
             );
         }
         assert_eq!(heard.clipped, 0, "clipped samples in what {who} hears");
-        let tolerated = if stalled < STEADY { 0.05 } else { 0.3 };
         assert!(
-            f64::from(heard.loss) < tolerated,
-            "{who} misses {:.1} % of what is said, while the machine stood still for {stalled:.2} s: {:?}",
+            f64::from(heard.loss) < tolerance.damaged,
+            "{who} misses {:.1} % of what is said; {tolerance:?}: {:?}",
             heard.loss * 100.0,
             heard.damage
         );
@@ -276,14 +270,14 @@ mod tests {
     fn a_gap_is_noticed() {
         let mut recording = Voice::Anna.recording(8000, 10);
         recording.samples[30_000..36_000].fill(0);
-        recording.assert_heard("somebody", &[Voice::Anna], 0.0);
+        recording.assert_heard("somebody", &[Voice::Anna], Tolerance::NONE);
     }
 
     #[test]
     #[should_panic(expected = "whom somebody hears")]
     fn ones_own_voice_is_noticed() {
         let recording = two_voices(8000);
-        recording.assert_heard("somebody", &[Voice::Calum], 0.0);
+        recording.assert_heard("somebody", &[Voice::Calum], Tolerance::NONE);
     }
 
     #[test]
