@@ -90,7 +90,7 @@ pub struct Server {
     /// Becomes true when HTTP is to end.
     stop_web: watch::Sender<bool>,
     switchboard: JoinHandle<()>,
-    web: JoinHandle<std::io::Result<()>>,
+    web: JoinHandle<()>,
 }
 
 impl Server {
@@ -99,7 +99,7 @@ impl Server {
     /// # Errors
     /// See [`StartError`]. Real-time scheduling that is refused is no error: [`greeting`](Self::greeting) says so.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let capacity = Capacity::new(&config.media, Resources::of_this_machine(&config.media));
+        let capacity = Capacity::new(&config, Resources::of_this_machine(&config));
         if capacity.legs == 0 {
             return Err(StartError::NoLegs(capacity));
         }
@@ -244,8 +244,7 @@ impl Server {
                 Err(error) => format!("the control plane broke down: {error}"),
             },
             ended = &mut self.web => match ended {
-                Ok(Ok(())) => "HTTP stopped".to_owned(),
-                Ok(Err(error)) => format!("HTTP stopped: {error}"),
+                Ok(()) => "HTTP stopped".to_owned(),
                 Err(error) => format!("HTTP broke down: {error}"),
             },
         }
@@ -312,6 +311,7 @@ fn sip_config(config: &Config, capacity: &Capacity) -> SipConfig {
     if !settings.tcp {
         sip.tcp.clear();
     }
+    sip.max_connections = capacity.connections as usize;
     sip.agent = AgentConfig {
         addressing: Addressing {
             advertised: settings.external_address,

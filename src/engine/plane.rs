@@ -13,6 +13,7 @@ use unisono_rtp::rtcp::NtpTime;
 use super::command::Command;
 use super::event::Garbage;
 use super::leg::{Leg, SendBuffers};
+use super::meter::{WorkerMeter, bump};
 use super::overload::Level;
 use super::phase::PHASES;
 use super::room::{Room, SharedEncoder};
@@ -260,7 +261,7 @@ impl MediaPlane {
         Applied::Done
     }
 
-    /// Gives a datagram to its leg.
+    /// Gives a datagram to its leg. What the leg refuses is counted for the worker as well, which outlives it.
     #[nonblocking]
     pub(crate) fn receive(
         &mut self,
@@ -269,10 +270,17 @@ impl MediaPlane {
         datagram: &[u8],
         source: SocketAddr,
         arrival_ns: u64,
+        meter: &WorkerMeter,
         outlet: &mut impl Outlet,
     ) {
         if let Some(Some(leg)) = self.legs.get_mut(leg as usize) {
+            let before = leg.refused();
             leg.receive(channel, datagram, source, arrival_ns, outlet);
+            let after = leg.refused();
+            if after != before {
+                bump(&meter.malformed, after.0 - before.0);
+                bump(&meter.foreign, after.1 - before.1);
+            }
         }
     }
 

@@ -257,6 +257,7 @@ impl Rehearsal {
             datagram,
             source,
             now_ns,
+            &self.meter,
             &mut self.stage,
         );
         (self.watch.end)();

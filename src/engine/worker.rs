@@ -311,6 +311,7 @@ impl Worker {
             datagram,
             received.source,
             received.arrival_ns,
+            &self.meter,
             &mut self.outbox,
         );
         if is_new
@@ -337,6 +338,7 @@ impl Worker {
             datagram,
             received.source,
             received.arrival_ns,
+            &self.meter,
             &mut self.outbox,
         );
     }

@@ -1,6 +1,6 @@
 //! Who hears whom.
 
-use unisono_rtp::codec::Codec;
+use unisono_rtp::codec::{Codec, Decoder};
 
 use super::phone::{Hall, media};
 
@@ -187,6 +187,48 @@ fn a_hold_without_an_address_sends_nothing() {
     hall.run(5);
     assert_eq!(hall.phones[0].heard.len(), 5);
     assert!(hall.phones[0].heard[0].marker, "a talk-spurt begins");
+}
+
+#[test]
+fn longer_packets_of_opus_are_whole_frames_and_their_tail_is_sent() {
+    for (ptime_ms, frames) in [(40, 2), (60, 3)] {
+        let mut hall = three([Codec::Opus; 3]);
+        let spec = crate::engine::MediaSpec {
+            ptime_ms,
+            ..media(Codec::Opus, 3)
+        };
+        let phone = hall.call(spec);
+        hall.phones[phone].tone = Some(2250.0);
+        let room = hall.plane.open_room(0, None);
+        for n in 0..4 {
+            hall.plane.join(hall.leg(n), room);
+        }
+        hall.run(101);
+        let decoder = Decoder::new(Codec::Opus);
+        let ms = |payload: &[u8]| decoder.samples_in(payload).unwrap() / 48;
+        let heard = &hall.phones[phone].heard;
+        let whole = heard
+            .iter()
+            .filter(|packet| ms(&packet.payload) == usize::from(ptime_ms));
+        // Frames between which the encoder changed its mode cannot share a packet.
+        let at_least = 100 / frames * 9 / 10;
+        assert!(whole.count() >= at_least, "{ptime_ms} ms: {}", heard.len());
+        hall.phones[phone].assert_continuous();
+        for tone in TONES {
+            assert!(hall.phones[phone].amplitude(tone, 1.0) > 4500.0);
+        }
+        assert!(hall.phones[phone].amplitude(2250.0, 1.0) < 60.0);
+        let silent = crate::engine::MediaSpec {
+            sends: false,
+            ..spec
+        };
+        hall.plane.update(hall.leg(phone), &spec, silent);
+        hall.listen();
+        hall.run(3);
+        let heard = &hall.phones[phone].heard;
+        let audio: usize = heard.iter().map(|packet| ms(&packet.payload)).sum();
+        assert_eq!(audio, 101 * 20, "{ptime_ms} ms: no tail is lost");
+    }
 }
 
 #[test]

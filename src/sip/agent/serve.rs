@@ -13,7 +13,7 @@ use crate::sip::dialog::session_timer::{Terms, negotiate};
 use crate::sip::digest::Verdict;
 use crate::sip::wire::{
     Body, From, HeaderName, Method, Request, Require, Scheme, TransactionKey, Uri, all, other,
-    session_description, text, texts, typed,
+    parse_uri, session_description, text, texts, typed,
 };
 
 /// How many headers, and how long, the layer above gets to see.
@@ -270,7 +270,10 @@ impl Agent {
             return Ok(None);
         };
         let shown = texts(&request.headers, &HeaderName::Authorization);
-        let verdict = gate.check(now, "INVITE", &shown);
+        // RFC 7616 section 3.4.6, as far as a proxy on the way may change it (RFC 3261 section 22.4): what is dialled.
+        let number = dialled(&request.uri);
+        let is_same = |uri: &str| parse_uri(uri).as_ref().and_then(dialled) == number;
+        let verdict = gate.check(now, "INVITE", is_same, &shown);
         let stale = match verdict {
             Verdict::User(user) => return Ok(Some(user)),
             Verdict::Stale => true,
@@ -278,6 +281,11 @@ impl Agent {
             Verdict::Wrong => {
                 self.counters.credentials_refused += 1;
                 false
+            }
+            Verdict::Elsewhere => {
+                self.counters.credentials_refused += 1;
+                self.reply_because(now, key, request, 400, "Credentials For Another URI", &[]);
+                return Err(Refused);
             }
         };
         let random = rand::RngExt::random(&mut self.random);

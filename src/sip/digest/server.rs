@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Algorithm, Exchange, hex, parameter, parameters, quote, same};
 
-/// How many used nonces are remembered; beyond it a new nonce is demanded.
+/// How many used nonces are remembered; beyond it the oldest is forgotten, and those issued before it are good no longer.
 const MAX_NONCES: usize = 16_384;
 
 /// Who may call.
@@ -86,6 +86,8 @@ pub(in crate::sip) enum Verdict {
     Stale,
     /// They are wrong: challenge again.
     Wrong,
+    /// They are right, for something else than what is asked for.
+    Elsewhere,
 }
 
 /// Which counts of a nonce were used: the highest, and the 64 below it as bits.
@@ -124,6 +126,8 @@ pub(in crate::sip) struct Gate {
     epoch: Instant,
     /// By time of issue and random part, so that the oldest are first.
     used: BTreeMap<(u64, u64), Used>,
+    /// The last that was forgotten before its time. It and those before it may have been used.
+    forgotten: Option<(u64, u64)>,
 }
 
 impl Gate {
@@ -133,6 +137,7 @@ impl Gate {
             key: random.random(),
             epoch: now,
             used: BTreeMap::new(),
+            forgotten: None,
         }
     }
 
@@ -153,11 +158,13 @@ impl Gate {
             .collect()
     }
 
-    /// Checks the `Authorization` headers of a request.
+    /// Checks the `Authorization` headers of a request. `is_same` says whether the URI of the credentials stands for what
+    /// the request asks for.
     pub(in crate::sip) fn check(
         &mut self,
         now: Instant,
         method: &str,
+        is_same: impl Fn(&str) -> bool,
         headers: &[String],
     ) -> Verdict {
         let ours = headers
@@ -166,7 +173,9 @@ impl Gate {
             .find(|found| parameter(found, "realm") == Some(self.config.realm.as_str()));
         match ours {
             None => Verdict::Missing,
-            Some(found) => self.verify(now, method, &found).unwrap_or(Verdict::Wrong),
+            Some(found) => self
+                .verify(now, method, is_same, &found)
+                .unwrap_or(Verdict::Wrong),
         }
     }
 
@@ -175,6 +184,7 @@ impl Gate {
         &mut self,
         now: Instant,
         method: &str,
+        is_same: impl Fn(&str) -> bool,
         found: &[(String, String)],
     ) -> Option<Verdict> {
         let user = parameter(found, "username")?;
@@ -207,6 +217,10 @@ impl Gate {
             return None;
         }
 
+        if !is_same(exchange.uri) {
+            return Some(Verdict::Elsewhere);
+        }
+
         // Without a count (RFC 2069) the nonce is good once.
         let count = match count {
             Some(text) => u32::from_str_radix(text, 16).ok()?,
@@ -237,8 +251,17 @@ impl Gate {
             entry.remove();
         }
         let id = (issued, random);
-        if self.used.len() >= MAX_NONCES && !self.used.contains_key(&id) {
+        if self.forgotten.is_some_and(|last| id <= last) {
             return false;
+        }
+        if self.used.len() >= MAX_NONCES
+            && !self.used.contains_key(&id)
+            && let Some(oldest) = self.used.first_entry()
+        {
+            if id < *oldest.key() {
+                return false;
+            }
+            self.forgotten = Some(oldest.remove_entry().0);
         }
         self.used.entry(id).or_default().take(count)
     }
@@ -307,7 +330,11 @@ mod tests {
         }
 
         fn answer(&mut self, index: usize) -> String {
-            let header = self.gate.challenges(self.now, 7, false).remove(index);
+            self.answer_to(7, index)
+        }
+
+        fn answer_to(&mut self, random: u64, index: usize) -> String {
+            let header = self.gate.challenges(self.now, random, false).remove(index);
             Challenge::parse(&header).unwrap().answer(
                 &self.credentials,
                 "INVITE",
@@ -318,7 +345,9 @@ mod tests {
         }
 
         fn check(&mut self, header: &str) -> Verdict {
-            self.gate.check(self.now, "INVITE", &[header.to_owned()])
+            let same = |uri: &str| uri == URI;
+            self.gate
+                .check(self.now, "INVITE", same, &[header.to_owned()])
         }
     }
 
@@ -354,6 +383,51 @@ mod tests {
         let forged = Challenge::parse("Digest realm=\"test \\\"realm\\\"\", nonce=\"x\"").unwrap();
         let answer = forged.answer(&f.credentials, "INVITE", URI, &mut f.used, "");
         assert_eq!(f.check(&answer), Verdict::Stale);
+    }
+
+    #[test]
+    fn more_callers_than_are_remembered_get_in_and_no_answer_serves_twice() {
+        let mut f = Fixture::new();
+        let never_used = f.answer_to(1, 1);
+        let first = f.answer_to(2, 1);
+        let mut last = String::new();
+        for n in 0..MAX_NONCES as u64 + 10 {
+            f.now += Duration::from_millis(1);
+            last = if n == 0 {
+                first.clone()
+            } else {
+                f.answer_to(n, 1)
+            };
+            assert_eq!(f.check(&last), Verdict::User("ann".to_owned()), "{n}");
+        }
+        assert_eq!(f.gate.used.len(), MAX_NONCES);
+        for replayed in [&first, &last] {
+            assert_eq!(f.check(replayed), Verdict::Stale);
+        }
+        assert_eq!(
+            f.check(&never_used),
+            Verdict::Stale,
+            "it may have been used"
+        );
+    }
+
+    #[test]
+    fn credentials_for_another_uri_are_told_from_wrong_ones() {
+        let mut f = Fixture::new();
+        let answer = f.answer(0);
+        let elsewhere = |uri: &str| uri != URI;
+        let checked = f
+            .gate
+            .check(f.now, "INVITE", elsewhere, std::slice::from_ref(&answer));
+        assert_eq!(checked, Verdict::Elsewhere);
+        // They were not used by that.
+        assert_eq!(f.check(&answer), Verdict::User("ann".to_owned()));
+        f.credentials.password = "guess".to_owned();
+        let wrong = f.answer(0);
+        assert_eq!(
+            f.gate.check(f.now, "INVITE", elsewhere, &[wrong]),
+            Verdict::Wrong
+        );
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub struct Agreed {
     pub telephone_event: Option<TelephoneEvent>,
     /// Comfort noise, if both know it at the codec's clock.
     pub comfort_noise: Option<ComfortNoise>,
-    /// Duration of the packets sent, milliseconds: a multiple of 10 from 10 to 60.
+    /// Duration of the packets sent, milliseconds: a multiple of 10 from 10 to 60; of Opus 10, 20, 40 or 60.
     pub ptime_ms: u8,
     /// Where RTP is sent; `None` while the other side gives no address (`c=0.0.0.0`).
     pub remote_rtp: Option<SocketAddr>,
@@ -293,12 +293,9 @@ impl SdpError {
     }
 }
 
-/// Longest packet of a codec that stays within an Ethernet frame or what the encoders yield, milliseconds.
-///
-/// Opus is encoded frame by frame of the mix, 20 ms; linear audio is held under 1400 bytes a packet.
+/// Longest packet of a codec that stays within an Ethernet frame, milliseconds. Linear audio is held under 1400 bytes a packet.
 const fn longest_ptime(codec: Codec) -> u8 {
     match codec {
-        Codec::Opus => 20,
         Codec::L16 { rate: 48000.. } => 10,
         Codec::L16 { rate: 24000.. } => 20,
         Codec::L16 { rate: 16000.. } => 40,

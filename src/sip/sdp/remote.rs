@@ -406,9 +406,14 @@ fn ptime(session: &Session, media: &Media, local: &LocalMedia, codec: Codec) -> 
     let wish = stated("ptime")
         .or(local.ptime_ms.map(u32::from))
         .unwrap_or(20);
-    // A frame of the mix is 20 ms, its half is the smallest step.
-    let tens = wish.clamp(u32::from(MIN_PTIME_MS), most) / 10;
-    tens as u8 * 10
+    let wish = wish.clamp(u32::from(MIN_PTIME_MS), most) as u8;
+    // A frame of the mix is 20 ms, its half is the smallest step. Longer packets of Opus are whole frames put together.
+    let step = if codec == Codec::Opus && wish > 20 {
+        20
+    } else {
+        10
+    };
+    wish / step * step
 }
 
 fn opus_parameters(parameters: &str) -> OpusParameters {

@@ -327,11 +327,14 @@ fn packets_are_as_long_as_the_other_side_wants_and_takes() {
     assert_eq!(ptime("0", &["a=ptime:40", "a=maxptime:30"]), 30);
     assert_eq!(ptime("0", &["a=maxptime:1"]), 10);
     assert_eq!(ptime("0", &["a=ptime:99999999999999999999"]), 20);
-    assert_eq!(
-        ptime("96", &["a=ptime:60"]),
-        20,
-        "Opus is sent frame by frame"
-    );
+    for (wish, sent) in [(10, 10), (20, 20), (30, 20), (40, 40), (50, 40), (60, 60)] {
+        assert_eq!(
+            ptime("96", &[&format!("a=ptime:{wish}")]),
+            sent,
+            "Opus is sent in whole frames of the mix: {wish}"
+        );
+    }
+    assert_eq!(ptime("96", &["a=ptime:60", "a=maxptime:50"]), 40);
     assert_eq!(
         ptime("97", &[]),
         10,

@@ -23,9 +23,10 @@ pub(super) struct Framer {
 }
 
 impl Framer {
-    /// Whether a message has begun and is not complete.
+    /// Whether a message has begun and is not complete. A line break, or half of one, begins none: it is a keep-alive, or
+    /// the first part of one.
     pub(super) fn is_within_message(&self) -> bool {
-        !self.buffer.is_empty()
+        !b"\r\n\r".starts_with(&self.buffer)
     }
 
     /// Adds bytes and takes out what they complete. After [`Frame::Broken`] it yields nothing.
@@ -124,6 +125,11 @@ mod tests {
         assert_eq!(framer.push(b"\r\n\r\n"), [Frame::Ping]);
         assert_eq!(framer.push(b"\r"), []);
         assert_eq!(framer.push(b"\n"), []);
+        assert!(!framer.is_within_message(), "a pong begins no message");
+        assert_eq!(framer.push(b"B"), []);
+        assert!(framer.is_within_message());
+        let mut framer = Framer::default();
+        assert_eq!(framer.push(b"\r\n"), []);
         assert_eq!(framer.push(EMPTY.as_bytes()), [message(EMPTY)]);
         assert!(!framer.is_within_message());
     }

@@ -152,6 +152,22 @@ async fn a_stream_gets_pongs_answers_and_an_end_when_it_cannot_be_framed() {
 }
 
 #[tokio::test]
+async fn a_line_break_that_keeps_a_connection_alive_begins_no_message() {
+    let mut config = SipConfig::at("127.0.0.1:0".parse().unwrap());
+    config.message_time = Duration::from_millis(100);
+    let (server, _events) = bind(config).unwrap();
+    let there = server.bound_to(Transport::Tcp).unwrap();
+    let mut stream = TcpStream::connect(there).await.unwrap();
+    stream.write_all(b"\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    // The other half of a ping is answered, so the connection is still there.
+    stream.write_all(b"\r\n").await.unwrap();
+    let mut pong = [0; 2];
+    stream.read_exact(&mut pong).await.unwrap();
+    assert_eq!(&pong, b"\r\n");
+}
+
+#[tokio::test]
 async fn a_connection_that_dawdles_is_closed() {
     let mut config = SipConfig::at("127.0.0.1:0".parse().unwrap());
     config.message_time = Duration::from_millis(300);
