@@ -8,7 +8,8 @@
 //!   or log; the two `record`s never block either. All memory is allocated in the constructors.
 //! * Time that the machine lost is counted and never replayed as a storm: one late tick that says how many
 //!   were missed, or what else the [`LatePolicy`] says.
-//! * [`Ticker::precise`] spins shortly before deadlines and never exceeds its share of a CPU.
+//! * [`Ticker::precise`] spins shortly before deadlines and never exceeds its share of a CPU; an ordinary [`Ticker`] spins for
+//!   0.1 % of one at most, and [`without_lead`](Ticker::without_lead) never.
 //! * What the system refuses ([`RealtimeRequest`]) and a runaway thread's demotion ([`Watchdog`]) are states
 //!   with reason and remedy, not failures.
 //!
@@ -77,6 +78,7 @@ pub use schedule::{Period, PeriodError, Schedule};
 pub use source::{SourceError, SourceSettings, TimerHandle, TimingSource};
 pub use stats::{LatencyHistogram, Snapshot, TickStats};
 pub use ticker::{
-    LatePolicy, Precision, PrecisionError, PrecisionStatus, Tick, Ticker, TickerError, Wake,
+    LatePolicy, LeadStatus, Precision, PrecisionError, PrecisionStatus, Tick, Ticker, TickerError,
+    Wake,
 };
 pub use watchdog::{Watchdog, WatchdogError, WatchdogStatus};

@@ -51,6 +51,7 @@ fn waiting_and_recording_allocate_nothing() {
     let precise = || ticker().precise(Precision::default());
     for mut ticker in [
         ticker(),
+        ticker().without_lead(),
         ticker().with_late_policy(LatePolicy::Skip),
         ticker().with_late_policy(LatePolicy::Count { at_most: 2 }),
         precise(),
@@ -69,6 +70,7 @@ fn waiting_and_recording_allocate_nothing() {
                 ticker.resync();
                 assert!(!status.demoted());
                 let _ = ticker.precision();
+                let _ = ticker.lead();
             }
         });
         assert_eq!(calls, 0);

@@ -1,5 +1,6 @@
 //! The timing source on the real clock. Only what must be true on the slowest machine is asserted.
 
+mod child;
 mod handles;
 
 use std::os::fd::{AsFd, AsRawFd};
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 use handles::{accounted, eventually, is_readable, ordinary_source, wait_readable};
 use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use unisono_timer::source::{Event, MAX_RATE};
 use unisono_timer::{MonoTime, Period, SourceError, SourceSettings, TimingSource};
 
@@ -145,6 +148,71 @@ fn handles_of_one_rate_share_wake_ups() {
     // Twenty phases at most, whatever the number of handles.
     assert!(wakeups < ticks / 4, "{wakeups} wake-ups for {ticks} ticks");
 }
+
+#[test]
+fn ten_thousand_handles_lose_no_tick() {
+    let role = "ten_thousand_handles_lose_no_tick";
+    if child::is(role) {
+        println!("> {}", serve_a_crowd());
+        return;
+    }
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let enough = CROWD as u64 + 100;
+    if hard < enough {
+        println!(
+            "not tested: RLIMIT_NOFILE is {hard}, {enough} are needed; raise it (LimitNOFILE=)"
+        );
+        return;
+    }
+    let raised = move || Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?);
+    println!("{}", child::answer_of(role, raised));
+}
+
+/// Ten thousand handles at 50 Hz for a second, and one consumer.
+fn serve_a_crowd() -> String {
+    let source = ordinary_source();
+    let timers: Vec<_> = (0..CROWD).map(|_| source.open().unwrap()).collect();
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    for (timer, number) in timers.iter().zip(0..) {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, number);
+        epoll.add(timer, event).unwrap();
+    }
+    for timer in &timers {
+        timer.set_rate(50).unwrap();
+    }
+    let schedules: Vec<_> = timers
+        .iter()
+        .map(|timer| timer.schedule().unwrap())
+        .collect();
+    let mut acked = vec![0; CROWD];
+    let mut events = vec![EpollEvent::empty(); CROWD];
+    let begin = MonoTime::now();
+    while MonoTime::now().since(begin) < Duration::from_secs(1) {
+        let ready = epoll
+            .wait(&mut events, EpollTimeout::from(100_u16))
+            .unwrap();
+        for event in &events[..ready] {
+            let number = event.data() as usize;
+            acked[number] += u64::from(timers[number].ack(1).unwrap_or(0));
+        }
+    }
+    let total: u64 = acked.iter().sum();
+    let mut due = 0;
+    for ((timer, schedule), acked) in timers.iter().zip(schedules).zip(acked) {
+        let before = MonoTime::now();
+        timer.set_rate(0).unwrap();
+        let due_now = schedule.number_at(before)..=schedule.number_at(MonoTime::now());
+        assert!(*due_now.start() >= 49, "each ran for a second");
+        eventually("every tick", || {
+            due_now.contains(&(acked + accounted(timer)))
+        });
+        due += due_now.end();
+    }
+    assert!(total > 0);
+    format!("{total} of {due} ticks acknowledged one by one, the others pending or missed")
+}
+
+const CROWD: usize = 10_000;
 
 #[test]
 fn the_same_rate_again_keeps_its_phase_and_another_begins_anew() {

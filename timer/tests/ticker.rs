@@ -10,7 +10,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::pthread::{pthread_kill, pthread_self};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{pipe, read};
-use unisono_timer::{LatePolicy, MonoTime, Period, Precision, Schedule, Ticker, TickerError, Wake};
+use unisono_timer::{
+    LatePolicy, LeadStatus, MonoTime, Period, Precision, Schedule, Ticker, TickerError, Wake,
+};
 
 fn every(millis: u64) -> Schedule {
     Schedule::new(
@@ -337,4 +339,28 @@ fn a_precise_ticker_serves_every_kind_of_wait_within_its_budget() {
     assert_eq!(ticker.wait_for_or(number, &reader).unwrap(), Wake::Other);
     assert_eq!(ticker.precision().unwrap().waits, 0);
     assert_eq!(Ticker::new(every(1)).unwrap().precision(), None);
+}
+
+#[test]
+fn an_ordinary_ticker_tells_what_its_lead_costs_and_one_without_spins_not_at_all() {
+    let began = MonoTime::now();
+    let mut ticker = Ticker::new(every(1)).unwrap();
+    assert_eq!(ticker.lead(), Some(LeadStatus::default()));
+    for _ in 0..100 {
+        ticker.wait().unwrap();
+    }
+    let status = ticker.lead().unwrap();
+    let bound = MonoTime::now().since(began) / 1_000 + Duration::from_millis(1);
+    assert!(status.spun <= bound, "{status:?}");
+    assert!(status.ahead <= Duration::from_nanos(62_500), "{status:?}");
+
+    let mut ticker = ticker.without_lead();
+    assert_eq!(ticker.lead(), None);
+    let next = ticker.next_number();
+    let tick = ticker.wait().unwrap();
+    assert_eq!(tick.number - tick.missed, next);
+    assert!(tick.woke >= tick.deadline);
+
+    let precise = Ticker::new(every(1)).unwrap().precise(Precision::default());
+    assert_eq!(precise.lead(), None);
 }

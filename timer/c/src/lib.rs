@@ -18,6 +18,7 @@ mod status;
 mod table;
 mod text;
 mod ticker;
+mod watchdog;
 
 use std::ffi::c_char;
 

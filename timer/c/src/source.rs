@@ -8,8 +8,8 @@ use timer::source::{Event, MAX_RATE};
 use timer::{Period, SourceSettings, TimerHandle, TimingSource};
 
 use crate::realtime::{request_of, unisono_realtime};
-use crate::status::guarded;
-use crate::table::Table;
+use crate::status::{Status, guarded};
+use crate::table::{Entered, Table};
 use crate::text::{check, give, give_text};
 
 /// What timers are opened from. One real-time thread serves them all.
@@ -56,9 +56,10 @@ pub unsafe extern "C" fn unisono_source_new(
     })
 }
 
-/// What the source's thread was granted, as unisono_realtime_text. Any thread.
+/// What the source's thread was granted, as unisono_realtime_text; and whether it was since demoted to an ordinary thread for work without sleep, or
+/// cannot be watched for that. Any thread.
 ///
-/// UNISONO_E_HANDLE, UNISONO_E_INVALID.
+/// UNISONO_E_HANDLE, UNISONO_E_INVALID, UNISONO_E_FORKED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn unisono_source_text(
     source: *const unisono_source,
@@ -68,11 +69,31 @@ pub unsafe extern "C" fn unisono_source_text(
 ) -> c_int {
     guarded(|| {
         let source = SOURCES.enter(source)?;
-        let answer = source
-            .grant()
-            .map_or_else(|| "not asked yet".to_owned(), ToString::to_string);
+        if source.is_forked() {
+            return Err(Status::Forked);
+        }
+        let answer = source.describe();
         // SAFETY: the caller's pointers are as the header demands.
         unsafe { give_text(&answer, text, size, needed) }
+    })
+}
+
+/// How often the source's thread was demoted to an ordinary one because it worked for two seconds of processor time without sleep. Any
+/// thread.
+///
+/// UNISONO_E_HANDLE, UNISONO_E_INVALID, UNISONO_E_FORKED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn unisono_source_demotions(
+    source: *const unisono_source,
+    demotions: *mut u64,
+) -> c_int {
+    guarded(|| {
+        let source = SOURCES.enter(source)?;
+        if source.is_forked() {
+            return Err(Status::Forked);
+        }
+        // SAFETY: the caller's pointer is as the header demands.
+        unsafe { give(demotions, source.demotions()) }
     })
 }
 
@@ -119,11 +140,11 @@ pub extern "C" fn unisono_timer_close(timer: *const unisono_timer) -> c_int {
 /// The timer's descriptor, to be polled for POLLIN until the timer is closed: never read, written or closed.
 /// Readable exactly while ticks are pending or continuous mode is on. Any thread, as for all that take a timer.
 ///
-/// UNISONO_E_HANDLE, UNISONO_E_INVALID.
+/// UNISONO_E_HANDLE, UNISONO_E_INVALID, UNISONO_E_FORKED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn unisono_timer_fd(timer: *const unisono_timer, fd: *mut c_int) -> c_int {
     guarded(|| {
-        let timer = TIMERS.enter(timer)?;
+        let timer = own(timer)?;
         // SAFETY: the caller's pointer is as the header demands.
         unsafe { give(fd, timer.as_fd().as_raw_fd()) }
     })
@@ -191,14 +212,14 @@ pub unsafe extern "C" fn unisono_timer_ack_all(
 
 /// Ticks that have come and have not been acknowledged.
 ///
-/// UNISONO_E_HANDLE, UNISONO_E_INVALID.
+/// UNISONO_E_HANDLE, UNISONO_E_INVALID, UNISONO_E_FORKED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn unisono_timer_pending(
     timer: *const unisono_timer,
     pending: *mut u32,
 ) -> c_int {
     guarded(|| {
-        let timer = TIMERS.enter(timer)?;
+        let timer = own(timer)?;
         // SAFETY: the caller's pointer is as the header demands.
         unsafe { give(pending, timer.pending()) }
     })
@@ -206,14 +227,14 @@ pub unsafe extern "C" fn unisono_timer_pending(
 
 /// Ticks that came when the backlog was full already, and are gone.
 ///
-/// UNISONO_E_HANDLE, UNISONO_E_INVALID.
+/// UNISONO_E_HANDLE, UNISONO_E_INVALID, UNISONO_E_FORKED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn unisono_timer_missed(
     timer: *const unisono_timer,
     missed: *mut u64,
 ) -> c_int {
     guarded(|| {
-        let timer = TIMERS.enter(timer)?;
+        let timer = own(timer)?;
         // SAFETY: the caller's pointer is as the header demands.
         unsafe { give(missed, timer.missed()) }
     })
@@ -252,6 +273,17 @@ pub unsafe extern "C" fn unisono_timer_event(
         // SAFETY: the caller's pointer is as the header demands.
         unsafe { give(event, found as c_int) }
     })
+}
+
+/// A timer that is not a forked child's copy, whose figures stand still.
+fn own(
+    timer: *const unisono_timer,
+) -> Result<Entered<'static, TimerHandle, unisono_timer>, Status> {
+    let entered = TIMERS.enter(timer)?;
+    if entered.is_forked() {
+        return Err(Status::Forked);
+    }
+    Ok(entered)
 }
 
 static SOURCES: Table<TimingSource, unisono_source> = Table::new(3);

@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use timer::source::FrameTimerError;
-use timer::{PeriodError, SourceError, TickerError};
+use timer::{PeriodError, SourceError, TickerError, WatchdogError};
 
 /// What a function answers: 0 or more when it did what it was asked, less than 0 when not.
 #[repr(C)]
@@ -36,12 +36,14 @@ pub enum unisono_status {
     UNISONO_E_SYSTEM = -9,
     /// A fault of the library, which has been stopped from going further.
     UNISONO_E_PANIC = -10,
+    /// The thread has a watchdog already.
+    UNISONO_E_WATCHED = -11,
 }
 
 use unisono_status::{
     UNISONO_E_BUSY, UNISONO_E_DESCRIPTOR, UNISONO_E_FORKED, UNISONO_E_HANDLE, UNISONO_E_INVALID,
     UNISONO_E_NOTHING_PENDING, UNISONO_E_PANIC, UNISONO_E_SYSTEM, UNISONO_E_THREAD,
-    UNISONO_E_TOO_MANY, UNISONO_EARLY, UNISONO_OK, UNISONO_PARTLY,
+    UNISONO_E_TOO_MANY, UNISONO_E_WATCHED, UNISONO_EARLY, UNISONO_OK, UNISONO_PARTLY,
 };
 
 /// The same for the code behind the functions.
@@ -58,6 +60,7 @@ pub(crate) enum Status {
     Thread,
     TooMany,
     System,
+    Watched,
 }
 
 /// Every function's body runs in this.
@@ -103,6 +106,7 @@ impl Status {
             Self::Thread => UNISONO_E_THREAD,
             Self::TooMany => UNISONO_E_TOO_MANY,
             Self::System => UNISONO_E_SYSTEM,
+            Self::Watched => UNISONO_E_WATCHED,
         }
     }
 }
@@ -131,6 +135,15 @@ impl From<TickerError> for Status {
     }
 }
 
+impl From<WatchdogError> for Status {
+    fn from(error: WatchdogError) -> Self {
+        match error {
+            WatchdogError::AlreadyWatched => Self::Watched,
+            _ => Self::System,
+        }
+    }
+}
+
 impl From<PeriodError> for Status {
     fn from(_: PeriodError) -> Self {
         Self::Invalid
@@ -146,7 +159,7 @@ impl From<FrameTimerError> for Status {
     }
 }
 
-const TEXTS: [(unisono_status, &CStr); 13] = [
+const TEXTS: [(unisono_status, &CStr); 14] = [
     (UNISONO_OK, c"done"),
     (UNISONO_EARLY, c"the tick has not come yet"),
     (
@@ -193,6 +206,10 @@ const TEXTS: [(unisono_status, &CStr); 13] = [
         UNISONO_E_PANIC,
         c"a fault of the library, reported on standard error; please report it",
     ),
+    (
+        UNISONO_E_WATCHED,
+        c"this thread is watched already; keep the watchdog that it has",
+    ),
 ];
 
 #[cfg(test)]
@@ -221,10 +238,10 @@ mod tests {
 
     #[test]
     fn every_status_has_a_text_of_its_own_and_every_other_number_one_too() {
-        let mut texts: Vec<_> = (-10..=2).map(text).collect();
+        let mut texts: Vec<_> = (-11..=2).map(text).collect();
         texts.sort_unstable();
         texts.dedup();
-        assert_eq!(texts.len(), 13);
+        assert_eq!(texts.len(), 14);
         assert_eq!(text(77), c"no status of this library");
         assert_eq!(text(c_int::MIN), text(77));
     }

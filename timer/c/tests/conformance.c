@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <unisono_timer.h>
 
@@ -20,12 +21,13 @@ static int failed;
 
 static int readable(int fd, int ms)
 {
-    struct pollfd polled = {.fd = fd, .events = POLLIN};
+    struct pollfd polled = {fd, POLLIN, 0};
     return poll(&polled, 1, ms) > 0;
 }
 
-static void *toggle(void *timer)
+static void *toggle(void *argument)
 {
+    unisono_timer *timer = (unisono_timer *)argument;
     for (int i = 0; i < 100000; i++) {
         unisono_timer_enable_continuous(timer);
         unisono_timer_disable_continuous(timer);
@@ -35,7 +37,7 @@ static void *toggle(void *timer)
 
 static void *wait_for_a_tick(void *ticker)
 {
-    unisono_ticker_wait(ticker, NULL);
+    unisono_ticker_wait((unisono_ticker *)ticker, NULL);
     return NULL;
 }
 
@@ -45,6 +47,7 @@ static void timers(void)
     unisono_timer *timer, *other;
     pthread_t thread[2];
     uint32_t pending, acknowledged = 7;
+    uint64_t missed, demotions = 7;
     int fd, event;
 
     EXPECT(unisono_source_new(NULL, 0, &source) == UNISONO_OK);
@@ -74,6 +77,12 @@ static void timers(void)
         EXPECT(unisono_timer_set_rate(timer, 50) == UNISONO_E_FORKED);
         EXPECT(unisono_timer_ack(timer, 1, NULL) == UNISONO_E_FORKED);
         EXPECT(unisono_timer_open(source, &other) == UNISONO_E_FORKED);
+        EXPECT(unisono_timer_event(timer, &event) == UNISONO_E_FORKED);
+        EXPECT(unisono_timer_pending(timer, &pending) == UNISONO_E_FORKED);
+        EXPECT(unisono_timer_missed(timer, &missed) == UNISONO_E_FORKED);
+        EXPECT(unisono_timer_fd(timer, &fd) == UNISONO_E_FORKED);
+        EXPECT(unisono_source_text(source, NULL, 0, NULL) == UNISONO_E_FORKED);
+        EXPECT(unisono_source_demotions(source, &demotions) == UNISONO_E_FORKED);
         EXPECT(unisono_timer_close(timer) == UNISONO_OK);
         EXPECT(unisono_source_free(source) == UNISONO_OK);
         EXPECT(unisono_source_new(NULL, 0, &source) == UNISONO_OK);
@@ -86,9 +95,11 @@ static void timers(void)
     int status = 1;
     EXPECT(child > 0 && waitpid(child, &status, 0) == child && status == 0);
 
+    EXPECT(unisono_source_demotions(source, &demotions) == UNISONO_OK && demotions == 0);
     EXPECT(unisono_source_free(source) == UNISONO_OK);
     EXPECT(unisono_timer_open(source, &other) == UNISONO_E_HANDLE);
     EXPECT(unisono_timer_pending(timer, &pending) == UNISONO_OK);
+    EXPECT(unisono_timer_missed(timer, &missed) == UNISONO_OK);
     EXPECT(unisono_timer_close(timer) == UNISONO_OK);
     EXPECT(unisono_timer_close(timer) == UNISONO_E_HANDLE);
     EXPECT(unisono_timer_set_rate(timer, 50) == UNISONO_E_HANDLE);
@@ -99,12 +110,17 @@ static void tickers(void)
     unisono_ticker *ticker;
     unisono_tick tick, before;
     unisono_precision precision;
+    uint64_t ahead_ns = 7, spun_ns = 7;
     pthread_t thread;
 
     EXPECT(unisono_ticker_new(0, &ticker) == UNISONO_E_INVALID);
     EXPECT(unisono_ticker_new(20000000, NULL) == UNISONO_E_INVALID);
     EXPECT(unisono_ticker_new_rate(100, 3, &ticker) == UNISONO_OK);
     EXPECT(unisono_ticker_wait(ticker, &before) == UNISONO_OK && before.number >= 1);
+    EXPECT(unisono_ticker_lead(ticker, &ahead_ns, NULL) == UNISONO_OK && ahead_ns <= 200000);
+    EXPECT(unisono_ticker_without_lead(ticker) == UNISONO_OK);
+    EXPECT(unisono_ticker_wait(ticker, &before) == UNISONO_OK);
+    EXPECT(unisono_ticker_lead(ticker, &ahead_ns, &spun_ns) == UNISONO_OK && ahead_ns == 0 && spun_ns == 0);
     EXPECT(unisono_ticker_late_policy(ticker, UNISONO_LATE_COUNT, 50) == UNISONO_OK);
     EXPECT(unisono_ticker_late_policy(ticker, 9, 0) == UNISONO_E_INVALID);
     EXPECT(unisono_ticker_precise(ticker, 7.0) == UNISONO_E_INVALID);
@@ -141,6 +157,105 @@ static void frame_timers(void)
     EXPECT(unisono_frame_timer_free(timer) == UNISONO_OK);
 }
 
+static void realtime(void)
+{
+    unisono_realtime *asked;
+    char text[256];
+    int answer = 7;
+
+    EXPECT(unisono_realtime_new(&asked) == UNISONO_OK);
+    EXPECT(unisono_realtime_prefault_stack(asked, 4096) == UNISONO_OK);
+    EXPECT(unisono_realtime_answer(asked, UNISONO_PART_STACK, &answer, text, sizeof text, NULL) == UNISONO_OK);
+    EXPECT(answer == UNISONO_ANSWER_NONE && strcmp(text, "not asked yet") == 0);
+    EXPECT(unisono_realtime_pin_to(asked, 1000000) == UNISONO_OK);
+    EXPECT(unisono_realtime_apply(asked) == UNISONO_PARTLY);
+    EXPECT(unisono_realtime_answer(asked, UNISONO_PART_STACK, &answer, text, sizeof text, NULL) == UNISONO_OK);
+    EXPECT(answer == UNISONO_ANSWER_GRANTED && strncmp(text, "granted: ", 9) == 0);
+    EXPECT(unisono_realtime_answer(asked, UNISONO_PART_CPU, &answer, text, sizeof text, NULL) == UNISONO_OK);
+    EXPECT(answer == UNISONO_ANSWER_REFUSED && strstr(text, "1000000") != NULL);
+    EXPECT(unisono_realtime_answer(asked, UNISONO_PART_SCHEDULING, &answer, NULL, 0, NULL) == UNISONO_OK);
+    EXPECT(answer == UNISONO_ANSWER_NONE);
+    EXPECT(unisono_realtime_answer(asked, 6, &answer, NULL, 0, NULL) == UNISONO_E_INVALID);
+    EXPECT(unisono_realtime_answer(asked, -1, &answer, NULL, 0, NULL) == UNISONO_E_INVALID);
+    EXPECT(unisono_realtime_answer(asked, UNISONO_PART_CPU, NULL, NULL, 0, NULL) == UNISONO_E_INVALID);
+    EXPECT(unisono_realtime_free(asked) == UNISONO_OK);
+
+    /* More runtime than there is time is refused everywhere, and the thread stays as it was. */
+    EXPECT(unisono_realtime_new(&asked) == UNISONO_OK);
+    EXPECT(unisono_realtime_deadline(asked, 20000000, 10000000) == UNISONO_OK);
+    EXPECT(unisono_realtime_apply(asked) == UNISONO_PARTLY);
+    EXPECT(unisono_realtime_answer(asked, UNISONO_PART_SCHEDULING, &answer, NULL, 0, NULL) == UNISONO_OK);
+    EXPECT(answer == UNISONO_ANSWER_REFUSED);
+    EXPECT(unisono_realtime_free(asked) == UNISONO_OK);
+}
+
+static void *watch(void *unused)
+{
+    (void)unused;
+    unisono_watchdog *watchdog = NULL;
+    return unisono_watchdog_new(2000000000, &watchdog) == UNISONO_OK ? watchdog : NULL;
+}
+
+/* Where real-time scheduling is refused there is nothing to demote. */
+static void *run_away(void *unused)
+{
+    unisono_realtime *asked;
+    unisono_watchdog *watchdog;
+    uint64_t demotions = 0;
+    int answer = 0;
+    time_t begin = time(NULL);
+
+    (void)unused;
+    EXPECT(unisono_realtime_new(&asked) == UNISONO_OK);
+    EXPECT(unisono_realtime_fifo(asked, 1) == UNISONO_OK);
+    unisono_realtime_apply(asked);
+    EXPECT(unisono_realtime_answer(asked, UNISONO_PART_SCHEDULING, &answer, NULL, 0, NULL) == UNISONO_OK);
+    EXPECT(unisono_watchdog_new(100000000, &watchdog) == UNISONO_OK);
+    while (answer == UNISONO_ANSWER_GRANTED && demotions == 0 && time(NULL) - begin < 30)
+        EXPECT(unisono_watchdog_demotions(watchdog, &demotions) == UNISONO_OK);
+    EXPECT(demotions == (answer == UNISONO_ANSWER_GRANTED));
+    EXPECT(unisono_watchdog_free(watchdog) == UNISONO_OK);
+    EXPECT(unisono_realtime_free(asked) == UNISONO_OK);
+    return NULL;
+}
+
+static void watchdogs(void)
+{
+    unisono_watchdog *watchdog, *second;
+    pthread_t thread;
+    void *of_another = NULL;
+    uint64_t demotions = 7;
+
+    EXPECT(unisono_watchdog_new(2000000000, &watchdog) == UNISONO_OK);
+    EXPECT(unisono_watchdog_new(2000000000, &second) == UNISONO_E_WATCHED);
+    EXPECT(unisono_watchdog_demotions(watchdog, &demotions) == UNISONO_OK && demotions == 0);
+
+    /* Of a thread that has ended the watch can still be asked. */
+    EXPECT(pthread_create(&thread, NULL, watch, NULL) == 0);
+    pthread_join(thread, &of_another);
+    second = (unisono_watchdog *)of_another;
+    EXPECT(unisono_watchdog_demotions(second, &demotions) == UNISONO_OK && demotions == 0);
+    EXPECT(unisono_watchdog_free(second) == UNISONO_OK);
+
+    EXPECT(pthread_create(&thread, NULL, run_away, NULL) == 0);
+    pthread_join(thread, NULL);
+
+    /* A child is not watched, and may watch itself. */
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        EXPECT(unisono_watchdog_new(2000000000, &second) == UNISONO_OK);
+        EXPECT(unisono_watchdog_free(watchdog) == UNISONO_OK);
+        EXPECT(unisono_watchdog_free(second) == UNISONO_OK);
+        fflush(stdout);
+        _exit(failed);
+    }
+    int status = 1;
+    EXPECT(child > 0 && waitpid(child, &status, 0) == child && status == 0);
+    EXPECT(unisono_watchdog_free(watchdog) == UNISONO_OK);
+    EXPECT(unisono_watchdog_demotions(watchdog, &demotions) == UNISONO_E_HANDLE);
+}
+
 static void bad_handles(void)
 {
     char text[8];
@@ -169,6 +284,8 @@ int main(void)
     timers();
     tickers();
     frame_timers();
+    realtime();
+    watchdogs();
     bad_handles();
     if (!failed)
         printf("all as promised\n");

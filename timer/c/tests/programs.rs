@@ -68,14 +68,26 @@ enum Linked {
 const BOTH: [Linked; 2] = [Linked::Shared, Linked::Static];
 
 fn compile(source: &Path, linked: Linked) -> PathBuf {
+    compile_by("cc", &["-std=gnu11"], source, linked)
+}
+
+fn compile_by(compiler: &str, standard: &[&str], source: &Path, linked: Linked) -> PathBuf {
     let (lib, name) = (prefix().join("lib"), source.file_stem().unwrap());
     let kind = match linked {
         Linked::Shared => "shared",
         Linked::Static => "static",
     };
-    let program = prefix().join(format!("{}-{kind}", name.to_str().unwrap()));
-    let mut cc = Command::new("cc");
-    cc.args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-pthread"])
+    let program = format!("{}-{compiler}-{kind}", name.to_str().unwrap());
+    let program = prefix().join(program);
+    let mut cc = Command::new(compiler);
+    cc.args(standard)
+        .args([
+            "-Wall",
+            "-Wextra",
+            "-Wredundant-decls",
+            "-Werror",
+            "-pthread",
+        ])
         .args(pkg_config("Cflags:"))
         .arg(source)
         .arg("-o")
@@ -142,6 +154,34 @@ fn all_is_as_promised_seen_from_c() {
         let output = text(&succeed(&mut Command::new(program)).stdout);
         assert_eq!(output.trim(), "all as promised");
     }
+}
+
+#[test]
+fn so_it_is_from_cpp() {
+    let source = root().join("tests/conformance.c");
+    let standard = ["-x", "c++", "-std=gnu++17"];
+    let program = compile_by("c++", &standard, &source, Linked::Shared);
+    let output = text(&succeed(&mut Command::new(program)).stdout);
+    assert_eq!(output.trim(), "all as promised");
+}
+
+#[test]
+fn pkg_config_tells_what_these_programs_are_compiled_with() {
+    let told = |argument: &str| {
+        let mut command = Command::new("pkg-config");
+        command
+            .arg(argument)
+            .arg("unisono-timer")
+            .env("PKG_CONFIG_PATH", prefix().join("lib/pkgconfig"));
+        match command.output() {
+            Ok(output) if output.status.success() => text(&output.stdout).trim().to_owned(),
+            Ok(output) => panic!("{command:?}\n{}", text(&output.stderr)),
+            Err(error) => panic!("pkg-config: {error}; install it (apt-get install pkg-config)"),
+        }
+    };
+    assert_eq!(told("--cflags"), pkg_config("Cflags:").join(" "));
+    assert_eq!(told("--libs"), pkg_config("Libs:").join(" "));
+    assert_eq!(told("--modversion"), env!("CARGO_PKG_VERSION"));
 }
 
 #[test]

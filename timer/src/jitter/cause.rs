@@ -32,7 +32,7 @@ pub enum Cause {
     Steal,
     /// The control group had used up its CPU quota.
     Throttling,
-    /// The clock itself jumped.
+    /// The clock that deadlines are of jumped, CLOCK_MONOTONIC.
     ClockJump,
     /// A page had to be brought in, from disk or (minor) from elsewhere.
     PageFault,
@@ -62,7 +62,8 @@ pub struct Evidence {
     pub involuntary_switches: u64,
     /// The CPU before and after, when they differ.
     pub migrated: Option<(u32, u32)>,
-    /// The greatest jump of another clock against CLOCK_MONOTONIC, ns.
+    /// The jump of CLOCK_MONOTONIC_RAW against CLOCK_MONOTONIC, ns: that of the clock that deadlines are of. Those of other clocks
+    /// delay nothing; they are in the run's `clock_jumps`.
     pub clock_jump_ns: i64,
     /// How late the observer was at that time on another CPU than the tick's, ns: late too means that the whole guest
     /// stood still. `None`: it was to wake neither then nor shortly before, or woke on the same CPU and is no second witness.

@@ -10,7 +10,8 @@ use crate::clock::saturating_nanos;
 ///
 /// First come figures in nanoseconds. The first that is at least half of the lateness wins, in this order:
 ///
-/// 1. a clock's jump at this very tick: rare, exact, and it may make the others wrong;
+/// 1. a jump of CLOCK_MONOTONIC itself at this very tick: rare, exact, and it may make the others wrong. A step of the wall
+///    clock is none, since deadlines are of CLOCK_MONOTONIC;
 /// 2. throttling around the tick: exact to a microsecond;
 /// 3. steal around the tick, in steps of 10 ms;
 /// 4. the time that the thread was ready but had no CPU ([`Cause::InvoluntarySwitch`]). Steal goes first because

@@ -94,6 +94,37 @@ mod tests {
     }
 
     #[test]
+    fn who_forbids_the_device_decides_on_the_remedy() {
+        // The file's mode, and the device filter of a control group.
+        for (errno, wanted, unwanted) in [
+            (Errno::EACCES, "udev", "DeviceAllow"),
+            (
+                Errno::EPERM,
+                "DeviceAllow=/dev/cpu_dma_latency rw in the unit file",
+                "udev",
+            ),
+        ] {
+            let outcome = refused(DEVICE, errno);
+            let told = outcome.to_string();
+            assert!(told.contains(wanted) && !told.contains(unwanted), "{told}");
+            let Outcome::Refused { reason, .. } = outcome else {
+                panic!("{told}")
+            };
+            assert_eq!(
+                reason,
+                Refusal::Device {
+                    device: DEVICE,
+                    errno
+                }
+            );
+        }
+        let told = refused(DEVICE, Errno::EACCES).to_string();
+        assert!(told.contains("SupplementaryGroups=audio"), "{told}");
+        let told = refused(DEVICE, Errno::EPERM).to_string();
+        assert!(told.contains("--device /dev/cpu_dma_latency"), "{told}");
+    }
+
+    #[test]
     fn a_device_that_is_missing_or_full_is_named_with_its_remedy() {
         for (device, errno, remedy) in [
             ("/nonexistent", Errno::ENOENT, "--device /nonexistent"),

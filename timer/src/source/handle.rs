@@ -179,7 +179,8 @@ impl TimerHandle {
         self.ack(u32::MAX)
     }
 
-    /// Ticks that have come and have not been acknowledged. They stay when the rate changes or stops.
+    /// Ticks that have come and have not been acknowledged. They stay when the rate changes or stops. In a forked child: as many as
+    /// at the fork.
     pub fn pending(&self) -> u32 {
         self.shared.signal.level().pending()
     }
@@ -208,6 +209,12 @@ impl TimerHandle {
     /// [`SourceError::Forked`].
     pub fn disable_continuous(&self) -> Result<(), SourceError> {
         self.set_continuous(false)
+    }
+
+    /// Whether this is a forked child's copy of a handle, which nobody ticks: calls that can say so answer
+    /// [`SourceError::Forked`].
+    pub fn is_forked(&self) -> bool {
+        self.registry.check().is_err()
     }
 
     /// Whether continuous mode is on. In a forked child: whether it was on in the parent.

@@ -18,6 +18,7 @@ use super::inbox::{Shared, Stack};
 use crate::clock::{MonoTime, NANOS_PER_SEC};
 use crate::realtime::RealtimeGrant;
 use crate::stats::LatencyHistogram;
+use crate::watchdog::{WatchdogError, WatchdogStatus};
 
 #[derive(Debug, Default)]
 pub(super) struct Hub {
@@ -25,6 +26,8 @@ pub(super) struct Hub {
     pub(super) inbox: Stack,
     /// Closed handles that the tick thread has forgotten.
     pub(super) returned: Stack,
+    /// Set before the grant.
+    pub(super) watch: OnceLock<Result<WatchdogStatus, WatchdogError>>,
     pub(super) grant: OnceLock<RealtimeGrant>,
     pub(super) lateness: LatencyHistogram,
     /// How often the tick thread came back from its sleep.

@@ -8,7 +8,8 @@
 //!
 //! # Guarantees
 //!
-//! * Deadlines are absolute: a tick's time is reckoned from its number, so nothing drifts at any rate.
+//! * Deadlines are absolute: a tick's time is reckoned from its number, so nothing drifts at any rate. They are of CLOCK_MONOTONIC:
+//!   a step of the wall clock, forward or back, neither delays a tick nor brings one early.
 //! * A handle's descriptor is readable exactly while a tick is pending or continuous mode is on. Between a change and
 //!   the descriptor's following it there is at most one system call of somebody who is at it.
 //! * Every tick is acknowledged, pending or missed, once. No more than a second's worth is pending
@@ -17,6 +18,8 @@
 //! * Nothing blocks: no call but the drop that ends the source waits for the tick thread, and the tick thread waits for nobody. It takes no lock,
 //!   allocates nothing and frees nothing. Users of the *same* handle who set its rate exclude one another.
 //! * The thread starts with the first rate that is set. While no handle has one, it sleeps and nothing wakes it.
+//! * A tick thread that works for two seconds of processor time without a sleep becomes an ordinary one instead of taking the
+//!   machine; [`TimingSource::demotions`] and [`TimingSource::describe`] tell.
 //! * Descriptors may have any number; none is ever given to `select`. When there are none left, [`TimingSource::open`] says so.
 //! * In a forked child every handle and source of the parent answers [`SourceError::Forked`]; to drop them there is safe and
 //!   does not disturb the parent. A new source works.
@@ -72,6 +75,7 @@ pub use self::handle::{Event, TimerHandle};
 use self::registry::Registry;
 use crate::realtime::{RealtimeGrant, RealtimeRequest};
 use crate::stats::LatencyHistogram;
+use crate::watchdog::{WatchdogError, WatchdogStatus};
 
 /// Ticks per second that [`TimerHandle::set_rate`] takes at most: what timing modules of PBXes announce. A
 /// [period](TimerHandle::set_period) may be shorter.
@@ -174,9 +178,45 @@ impl TimingSource {
         TimerHandle::open(Arc::clone(&self.registry), start)
     }
 
-    /// What the tick thread was granted; `None` while no rate has been set, or it has only just been.
+    /// What the tick thread was granted as it started; `None` while no rate has been set, or it has only just been. Whether it
+    /// still has that, [`demotions`](Self::demotions) says.
     pub fn grant(&self) -> Option<&RealtimeGrant> {
         self.registry.hub.grant.get()
+    }
+
+    /// The watch over the tick thread, or why it cannot be watched; there once [`grant`](Self::grant) is.
+    pub fn watchdog(&self) -> Option<&Result<WatchdogStatus, WatchdogError>> {
+        self.registry.hub.watch.get()
+    }
+
+    /// How often the tick thread lost its real-time scheduling because it worked for two seconds of processor time without
+    /// a sleep: its handles have more ticks than the processor can serve. It then stays an ordinary thread, and ticks may be late.
+    pub fn demotions(&self) -> u64 {
+        match self.watchdog() {
+            Some(Ok(watch)) => watch.demotions(),
+            _ => 0,
+        }
+    }
+
+    /// What the tick thread was granted and what became of it since, for people.
+    pub fn describe(&self) -> String {
+        let Some(grant) = self.grant() else {
+            return "not asked yet".to_owned();
+        };
+        match self.watchdog() {
+            Some(Ok(watch)) if watch.demoted() => format!(
+                "{grant}; since demoted to an ordinary thread, as it worked for {:?} of processor time without sleep: \
+                 give it fewer handles or longer periods, and make a new source",
+                watch.limit()
+            ),
+            Some(Err(error)) => format!("{grant}; not watched for work without sleep: {error}"),
+            _ => grant.to_string(),
+        }
+    }
+
+    /// Whether this is a forked child's copy of a source, whose thread is the parent's: it opens nothing.
+    pub fn is_forked(&self) -> bool {
+        self.registry.check().is_err()
     }
 
     /// How late the tick thread was, in nanoseconds, for each of its wake-ups with ticks to serve.

@@ -32,9 +32,10 @@ pub(super) fn spawn(
 }
 
 fn run(hub: &Hub, request: &RealtimeRequest) -> Box<Storage> {
+    // Refused, the beat goes on without, and says so: the kernel's own limit on real-time time remains. It comes before the
+    // grant, so that whoever sees that one can ask what became of it.
+    let _watchdog = watch(hub, RUNAWAY);
     let _ = hub.grant.set(request.apply());
-    // Refused, the beat goes on without: the kernel's own limit on real-time time remains.
-    let _watchdog = Watchdog::watch(RUNAWAY);
     let mut storage = hub
         .take_growth()
         .unwrap_or_else(|| Storage::with_capacity(0));
@@ -44,6 +45,16 @@ fn run(hub: &Hub, request: &RealtimeRequest) -> Box<Storage> {
         hub.wakeups.fetch_add(1, Ordering::Relaxed);
     }
     storage
+}
+
+/// Watches the calling thread and leaves in the hub what any thread may read of that.
+fn watch(hub: &Hub, limit: Duration) -> Option<Watchdog> {
+    let watchdog = Watchdog::watch(limit);
+    let _ = hub.watch.set(match &watchdog {
+        Ok(watchdog) => Ok(watchdog.status()),
+        Err(error) => Err(*error),
+    });
+    watchdog.ok()
 }
 
 /// From one sleep to the next. No allocation, no lock, and no system call but on descriptors that change.
@@ -105,10 +116,12 @@ const STACK_BYTES: usize = 256 * 1024;
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::TimingSource;
     use super::super::handle::Desk;
     use super::super::signal::Signal;
     use super::*;
     use crate::schedule::{Period, Schedule};
+    use crate::watchdog::WatchdogError;
 
     /// A user, his handle and the tick thread, all of them in virtual time.
     struct World {
@@ -205,6 +218,80 @@ mod tests {
         world.set_rate(at_millis(1_400), 0);
         world.tick(at_millis(1_500));
         assert_eq!(world.accounted(), 5);
+    }
+
+    #[test]
+    fn hours_without_a_rate_are_followed_by_no_storm() {
+        let mut world = World::new();
+        world.set_rate(at_millis(1_000), 50);
+        world.set_rate(at_millis(2_000), 0);
+        world.tick(at_millis(2_000));
+        assert_eq!(world.accounted(), 50);
+        // The handle's first rate after a night, seen at once, and seen late.
+        let morning = 12 * 3_600_000;
+        world.set_rate(at_millis(morning), 50);
+        world.tick(at_millis(morning));
+        assert_eq!(world.accounted(), 50);
+        world.tick(at_millis(morning + 19));
+        assert_eq!(world.accounted(), 50);
+        world.tick(at_millis(morning + 20));
+        assert_eq!(world.accounted(), 51);
+        world.set_rate(at_millis(morning + 30), 0);
+        world.set_rate(at_millis(2 * morning), 50);
+        world.tick(at_millis(2 * morning + 100));
+        assert_eq!(world.accounted(), 51 + 5);
+    }
+
+    #[test]
+    fn a_source_tells_that_its_thread_was_demoted_for_work_without_sleep() {
+        let source = TimingSource::new().unwrap();
+        assert_eq!(
+            (source.demotions(), source.describe().as_str()),
+            (0, "not asked yet")
+        );
+        let hub = Arc::clone(&source.registry.hub);
+        let runaway = thread::spawn(move || {
+            let _watchdog = watch(&hub, Duration::from_millis(100)).unwrap();
+            let grant = hub
+                .grant
+                .get_or_init(|| RealtimeRequest::new().fifo(5).apply());
+            println!("{grant}");
+            // By the clock, so that a watchdog that fails fails this test and not the machine.
+            let begin = MonoTime::now();
+            let demoted = || matches!(hub.watch.get(), Some(Ok(watch)) if watch.demoted());
+            while grant.realtime_granted() && !demoted() {
+                assert!(MonoTime::now().since(begin) < Duration::from_secs(20));
+            }
+            grant.realtime_granted()
+        });
+        let demotions = u64::from(runaway.join().unwrap());
+        assert_eq!(source.demotions(), demotions);
+        let told = source.describe();
+        let granted = source.grant().unwrap().to_string();
+        assert!(told.starts_with(&granted), "{told}");
+        assert_eq!(told.contains("since demoted"), demotions > 0, "{told}");
+        assert!(matches!(source.watchdog(), Some(Ok(_))));
+    }
+
+    #[test]
+    fn a_source_tells_that_its_thread_cannot_be_watched() {
+        let source = TimingSource::new().unwrap();
+        let hub = Arc::clone(&source.registry.hub);
+        let unwatched = thread::spawn(move || {
+            let _first = Watchdog::watch(RUNAWAY).unwrap();
+            let second = watch(&hub, RUNAWAY);
+            let _ = hub.grant.set(RealtimeRequest::new().apply());
+            second.is_none()
+        });
+        assert!(unwatched.join().unwrap());
+        let refusal = WatchdogError::AlreadyWatched;
+        assert_eq!(source.watchdog().unwrap().as_ref().err(), Some(&refusal));
+        assert_eq!(source.demotions(), 0);
+        let told = source.describe();
+        assert_eq!(
+            told,
+            format!("nothing asked for; not watched for work without sleep: {refusal}")
+        );
     }
 
     #[derive(Clone, Debug)]

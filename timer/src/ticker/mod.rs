@@ -45,7 +45,8 @@
 //!
 //! Every sleep ends a little *ahead* of its deadline, by what seven in eight of the latest 32 wake-ups cost at least, and
 //! at most by 200 us or a sixteenth of the period. What a wake-up always costs is no lateness then; the one in eight
-//! that is quicker spins for the difference, some microseconds, which costs no measurable CPU time.
+//! that is quicker spins for the difference, some microseconds. What that costs [`Ticker::lead`] says; it is never more than
+//! 0.1 % of a CPU and a millisecond, for which the lead is shortened where it must. [`Ticker::without_lead`] does without.
 //!
 //! `benches/compare/timers.sh` holds the lateness against cyclictest's; `docs/timing.md` has its figures.
 
@@ -64,6 +65,7 @@ use nix::errno::Errno;
 pub use self::late::LatePolicy;
 use self::late::Reached;
 use self::lead::Lead;
+pub use self::lead::LeadStatus;
 use self::precise::Spinner;
 pub use self::precise::{Precision, PrecisionError, PrecisionStatus};
 use self::sleep::{Awake, Sleeper, sleep_on};
@@ -140,7 +142,7 @@ pub struct Ticker {
     schedule: Schedule,
     next: u64,
     late: LatePolicy,
-    lead: Lead,
+    lead: Option<Lead>,
     /// In precise mode. In a box, as it is large and a ticker may be moved.
     spinner: Option<Box<Spinner>>,
 }
@@ -160,7 +162,7 @@ impl Ticker {
             schedule,
             next: schedule.next_after(MonoTime::now()),
             late: LatePolicy::default(),
-            lead: Lead::new(schedule.period().to_duration()),
+            lead: Some(Lead::new(schedule.period().to_duration())),
             spinner: None,
         })
     }
@@ -179,6 +181,23 @@ impl Ticker {
         let period = self.schedule.period().to_duration();
         self.spinner = Some(Box::new(Spinner::new(precision, period)));
         self
+    }
+
+    /// From now on no sleep ends ahead of its deadline: the ticker never spins, and what every wake-up costs, some 50 us on a
+    /// guest, is lateness. Precise mode, which takes the lead's place, is not affected.
+    #[must_use]
+    pub fn without_lead(mut self) -> Self {
+        self.lead = None;
+        self
+    }
+
+    /// By how much sleeps end ahead of their deadlines and what that costs; `None` in precise mode, which says so
+    /// [itself](Self::precision), and [without lead](Self::without_lead).
+    pub fn lead(&self) -> Option<LeadStatus> {
+        match &self.spinner {
+            Some(_) => None,
+            None => self.lead.as_ref().map(Lead::status),
+        }
     }
 
     /// What precise mode does and costs; `None` for a ticker that is not precise.
@@ -329,21 +348,24 @@ impl Ticker {
                 waited: false,
             }));
         }
-        let wake_time = match &mut self.spinner {
-            Some(spinner) => spinner.wake_time(deadline, now),
-            None => deadline - self.lead.ahead(),
+        let wake_time = match (&mut self.spinner, &mut self.lead) {
+            (Some(spinner), _) => spinner.wake_time(deadline, now),
+            (None, Some(lead)) => deadline - lead.ahead(now),
+            (None, None) => deadline,
         };
         let Awake::Due { at: woke, slept } = self.sleeper.sleep_until(wake_time, other)? else {
             return Ok(None);
         };
-        match &mut self.spinner {
-            Some(spinner) if slept => spinner.woke(wake_time, woke),
-            None if slept => self.lead.record(woke.since(wake_time)),
+        match (&mut self.spinner, &mut self.lead) {
+            (Some(spinner), _) if slept => spinner.woke(wake_time, woke),
+            (None, Some(lead)) if slept => lead.record(woke.since(wake_time)),
             _ => {}
         }
         let at = spin_until(deadline, woke);
-        if let Some(spinner) = &mut self.spinner {
-            spinner.reached(deadline, woke);
+        match (&mut self.spinner, &mut self.lead) {
+            (Some(spinner), _) => spinner.reached(deadline, woke),
+            (None, Some(lead)) => lead.reached(deadline, woke),
+            (None, None) => {}
         }
         Ok(Some(Reached { at, waited: true }))
     }

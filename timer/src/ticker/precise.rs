@@ -190,7 +190,7 @@ impl Spinner {
 
 /// Spin time at hand, in millionths of a nanosecond.
 #[derive(Debug)]
-struct Budget {
+pub(super) struct Budget {
     share: u64,
     level: u64,
 }
@@ -203,17 +203,25 @@ impl Budget {
         }
     }
 
-    fn refill(&mut self, elapsed: Duration) {
+    /// A full bucket for `share` millionths of a CPU.
+    pub(super) const fn full(share: u32) -> Self {
+        Self {
+            share: share as u64,
+            level: FULL,
+        }
+    }
+
+    pub(super) fn refill(&mut self, elapsed: Duration) {
         let more = saturating_nanos(elapsed).saturating_mul(self.share);
         self.level = self.level.saturating_add(more).min(FULL);
     }
 
-    fn take(&mut self, nanos: u64) {
+    pub(super) fn take(&mut self, nanos: u64) {
         let used = nanos.saturating_mul(WHOLE as u64);
         self.level = self.level.saturating_sub(used);
     }
 
-    const fn nanos(&self) -> u64 {
+    pub(super) const fn nanos(&self) -> u64 {
         self.level / WHOLE as u64
     }
 }

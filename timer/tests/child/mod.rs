@@ -17,9 +17,18 @@ pub(crate) fn start(
     role: &str,
     prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
 ) -> Child {
+    start_with(role, &[], prepare)
+}
+
+fn start_with(
+    role: &str,
+    more: &[&str],
+    prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
+) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args([role, "--exact", "--nocapture", "--test-threads=1"])
+        .args(more)
         .env(ROLE, role)
         // Without an arena for each thread, which reserves more than a common memory limit.
         .env("MALLOC_ARENA_MAX", "1");
@@ -30,6 +39,15 @@ pub(crate) fn start(
     // SAFETY: `prepare` makes async-signal-safe system calls only, as demanded above.
     unsafe { command.pre_exec(prepare) };
     command.spawn().unwrap()
+}
+
+/// As [`start`], for a test that is ignored.
+#[allow(dead_code, reason = "not every test program needs it")]
+pub(crate) fn start_ignored(
+    role: &str,
+    prepare: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
+) -> Child {
+    start_with(role, &["--ignored"], prepare)
 }
 
 /// What the test `role` prints after `"> "` in a child that runs to its end and succeeds.
