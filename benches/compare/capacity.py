@@ -161,7 +161,7 @@ class Bench:
     def windows(self, about, scenario, name, callers):
         """One window that counts, of a server begun for it; those that were stolen from are kept and marked."""
         for _ in range(TRIES):
-            server = self.start(name, scenario)
+            server = self.start(name, scenario, refusing=callers < scenarios.REFUSES_BELOW)
             try:
                 before = resident_kib(server.pid)
                 figures = self.load(server, scenario, callers, self.options.seconds)
@@ -216,7 +216,7 @@ class Bench:
         return figures
 
     def start(self, name, scenario, refusing=True):
-        """In ramps ours must not refuse calls before it is full, as others do not: they are to show how many are too many."""
+        """Where it is to be seen how many are too many, ours must not refuse calls before it is full, as others do not."""
         if name in (UNISONO, SHARED):
             server = servers.Unisono(self.options.unisono, self.server_cpu, shared=name == SHARED, refusing=refusing)
         elif name == ASTERISK:

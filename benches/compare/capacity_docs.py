@@ -321,7 +321,9 @@ def windows(data):
                 good = [entry for entry in all_of_it if not entry["left_out"]]
                 cells = [spread([entry[key_] for entry in good if entry[key_] is not None], digits) for _, key_, digits in columns]
                 counted = f"{len(good)}" + (f" (+{len(all_of_it) - len(good)})" if len(good) < len(all_of_it) else "")
-                rows.append(f"| {name} | {callers:,} | " + " | ".join([*cells, hearing(good), held(good), counted]) + " |")
+                connected = min((entry["connected"] for entry in good), default=callers)
+                were_there = f"{callers:,}" + (f", {connected:,} connected" if connected < callers else "")
+                rows.append(f"| {name} | {were_there} | " + " | ".join([*cells, hearing(good), held(good), counted]) + " |")
         if rows:
             head = "| | callers | " + " | ".join(column for column, _, _ in columns) + " | heard | held | windows |"
             parts.append(f"**{title}**\n\n{head}\n|---|" + "---|" * (len(columns) + 4) + "\n" + "\n".join(rows))

@@ -43,6 +43,9 @@ class Scenario:
         return order
 
 
+# A window of so many callers is to show what degrades, and not that calls are refused.
+REFUSES_BELOW = 5_000
+
 MIXTURE = "mix:pcmu=70,opus=30"
 
 FULL = {
