@@ -6,15 +6,18 @@
 mod server;
 
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
-use std::process::Output;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::process::{self, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use server::Server;
-use unisono::load::report::{LoadReport, ReachedBy, Verdict};
+use unisono::load::report::{LoadReport, Pace, ReachedBy, Verdict};
+use unisono_rtp::net::{PortPool, SocketOptions};
 
 /// Limits that no machine breaks.
 const ANYTHING: &str = "p99-ms=100000,loss=100";
@@ -117,6 +120,31 @@ fn callers_of_three_conferences_hear_their_own_talkers_and_nobody_else() {
 }
 
 #[test]
+fn callers_share_the_port_of_a_server_that_has_one_for_all() {
+    let folder = folder("shared");
+    let local = "127.0.0.1".parse().unwrap();
+    let random = process::id() as u16;
+    let mut pool = PortPool::new(local, 50_000..=60_999, SocketOptions::default(), random);
+    let port = pool.bind_pair(false).unwrap().rtp.local_addr().port();
+    let server = Server::start(&folder, Some(&format!("[media]\nshared_port = {port}\n")));
+    // Until it is told to end.
+    let mut callers = process::Command::new(env!("CARGO_BIN_EXE_unisono"))
+        .args(["load", &format!("sip:room@{}", server.sip)])
+        .args(["--callers", "5", "--seconds", "600"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let participants = server.wait_for_participants("room", 5);
+    kill(Pid::from_raw(callers.id() as i32), Signal::SIGINT).unwrap();
+    callers.wait().unwrap();
+    for participant in &participants {
+        assert_eq!(participant["media"]["shared_port"], true, "{participant}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn where_nobody_listens_no_result_is_made_up() {
     let free = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
@@ -158,6 +186,8 @@ fn what_cannot_be_run_is_refused_with_what_to_do() {
 /// Sends everybody back what it said, until dropped.
 struct Echo {
     address: SocketAddr,
+    /// When each datagram came, of all callers.
+    arrivals: Arc<Mutex<Vec<Instant>>>,
     over: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -171,10 +201,13 @@ impl Echo {
         let address = socket.local_addr().unwrap();
         let over = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&over);
+        let arrivals = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&arrivals);
         let thread = std::thread::spawn(move || {
             let mut datagram = [0; 2048];
             while !told.load(Ordering::Relaxed) {
                 if let Ok((length, from)) = socket.recv_from(&mut datagram) {
+                    noted.lock().unwrap().push(Instant::now());
                     // A caller that is gone needs no answer.
                     let _ = socket.send_to(&datagram[..length], from);
                 }
@@ -182,6 +215,7 @@ impl Echo {
         });
         Self {
             address,
+            arrivals,
             over,
             thread: Some(thread),
         }
@@ -197,10 +231,8 @@ impl Drop for Echo {
     }
 }
 
-#[test]
-fn an_echo_of_plain_rtp_is_wrong_audio() {
-    let folder = folder("echo");
-    let echo = Echo::start();
+/// A target of callers of an echo, each in a conference of its own.
+fn endpoints(folder: &Path, echo: &Echo, callers: usize) -> String {
     let list = folder.join("legs.json");
     let leg = |conference: usize| {
         format!(
@@ -208,8 +240,49 @@ fn an_echo_of_plain_rtp_is_wrong_audio() {
             echo.address
         )
     };
-    std::fs::write(&list, format!("[{}, {}]", leg(1), leg(2))).unwrap();
-    let target = format!("rtp:{}", list.display());
+    let legs: Vec<String> = (1..=callers).map(leg).collect();
+    std::fs::write(&list, format!("[{}]", legs.join(", "))).unwrap();
+    format!("rtp:{}", list.display())
+}
+
+#[test]
+fn callers_who_burst_send_all_at_once() {
+    let folder = folder("burst");
+    let echo = Echo::start();
+    let target = endpoints(&folder, &echo, 8);
+    let output = load(&[
+        &target,
+        "--pace",
+        "burst",
+        "--seconds",
+        "2",
+        "--warm-up",
+        "0",
+        "--listen-to",
+        "0",
+        "--until",
+        ANYTHING,
+        "--json",
+        "-",
+    ]);
+    let report = report(&output);
+    let seen = format!("{report:#?}\n{}", complaint(&output));
+    assert_eq!(report.plan.pace, Pace::Burst, "{seen}");
+    assert!(report.steps[0].streams.packets.sent > 8 * 50, "{seen}");
+    // Evenly paced, eight callers are 2.5 ms apart. However slow a machine is, it makes that shorter, never a burst longer.
+    let arrivals = echo.arrivals.lock().unwrap();
+    let mut apart: Vec<Duration> = arrivals.windows(2).map(|two| two[1] - two[0]).collect();
+    apart.sort_unstable();
+    let median = apart[apart.len() / 2];
+    assert!(median < Duration::from_millis(1), "{median:?}");
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn an_echo_of_plain_rtp_is_wrong_audio() {
+    let folder = folder("echo");
+    let echo = Echo::start();
+    let target = endpoints(&folder, &echo, 2);
     let output = load(&[
         &target,
         "--talk",

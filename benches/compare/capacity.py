@@ -14,7 +14,7 @@ import time
 import capacity_docs
 import scenarios
 import servers
-from scenarios import ASTERISK, JANUS, SHARED, UNISONO
+from scenarios import ASTERISK, EXTRAS, IDLE, JANUS, MODES, OVERLOAD, REFUSAL, SHARED, UNISONO, steps
 
 # Beyond this, percent of all processor time, a window's steal makes it worthless.
 MOST_STEAL = 1.5
@@ -24,6 +24,8 @@ MOST_DEVIATION_MS, MOST_LOSS = 10.0, 0.1
 TRIES = 3
 LISTENERS = 10
 SHORT = {"unisono": UNISONO, "shared": SHARED, "asterisk": ASTERISK, "janus": JANUS}
+# What goes wrong outside of this program, and costs a window but not the run.
+TROUBLE = (OSError, RuntimeError, ValueError, LookupError, subprocess.SubprocessError)
 # Weight of the groups of server and generator against whatever else runs.
 GROUP_NICE = -10
 
@@ -32,6 +34,8 @@ def main():
     options = arguments()
     if options.write_docs and not options.measure:
         return write_docs(options.json)
+    if options.estimate:
+        return print(f"at most about {scenarios.seconds_of(options.mode, options) / 60:.0f} min")
     if os.geteuid() != 0:
         fail("run it as root: Asterisk runs in a folder of its own")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -41,18 +45,22 @@ def main():
     bench = Bench(options, server_cpu=processors[-1], generator_cpu=processors[0])
     print(
         f"{options.rounds} rounds; servers on CPU {bench.server_cpu}, load on CPU {bench.generator_cpu};"
-        f" {', '.join(options.scenario)}; {', '.join(options.contestant)}",
+        f" {', '.join([*options.scenario, *options.extras])}; {', '.join(options.contestant)}\n"
+        f"At most about {scenarios.seconds_of(options.mode, options) / 60:.0f} min, unless windows have to be repeated.",
         flush=True,
     )
     for number in range(options.rounds):
         # Nobody is always first.
         turn = number % len(options.contestant)
         order = options.contestant[turn:] + options.contestant[:turn]
-        bench.kernel(number)
+        bench.attempt(number, "the kernel alone", bench.kernel)
         for key in options.scenario:
             for name in order:
                 bench.turn(number, key, name)
-        bench.mixing(number)
+        bench.attempt(number, "the mixer alone", bench.mixing)
+        if number == 0 and UNISONO in options.contestant:
+            for key in options.extras:
+                bench.attempt(number, key, {IDLE: bench.idle, REFUSAL: bench.refusal, OVERLOAD: bench.overload}[key])
     print(f"\n{bench.data['seconds']:.0f} s; figures in {options.json}\n")
     print(capacity_docs.terminal(bench.data))
     if options.write_docs:
@@ -62,25 +70,31 @@ def main():
 def arguments():
     parser = argparse.ArgumentParser(prog="capacity.sh", description=__doc__)
     mode = parser.add_mutually_exclusive_group()
-    mode.add_argument("--aims", action="store_true", help="only what the table of aims needs: at most 12 minutes for 3 rounds")
-    mode.add_argument("--quick", action="store_true", help="one short round of everything, to see that it runs: about 5 minutes")
-    parser.add_argument("--rounds", type=int, help="default 3, with --quick 1")
-    parser.add_argument("--seconds", type=float, help="of each window, default 5, with --aims 4, with --quick 2")
-    parser.add_argument("--scenario", nargs="+", choices=list(scenarios.FULL), help="default all of the mode")
+    mode.add_argument("--aims", action="store_true", help="only what the table of aims needs")
+    mode.add_argument("--tables", action="store_true", help="every table, from one round with coarser ramps: about half an hour")
+    mode.add_argument("--quick", action="store_true", help="one short round of everything, to see that it runs")
+    parser.add_argument("--rounds", type=int, help="default 3, with --tables and --quick 1")
+    parser.add_argument("--seconds", type=float, help="of each window, default 5, with --aims 4, with --tables 3, with --quick 2")
+    parser.add_argument("--scenario", nargs="+", choices=[*scenarios.FULL, *EXTRAS], help="default all of the mode")
     parser.add_argument("--contestant", nargs="+", choices=list(SHORT), help="default all")
+    parser.add_argument("--estimate", action="store_true", help="only say how long it takes")
     parser.add_argument("--json", metavar="FILE", default="target/compare/capacity.json", help="where figures are kept")
     parser.add_argument("--write-docs", action="store_true", help="then write the tables of docs/capacity.md")
     parser.add_argument("--no-measure", dest="measure", action="store_false", help="with --write-docs: from the figures kept")
     parser.add_argument("--unisono", default="target/release/unisono", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    options.plan = scenarios.QUICK if options.quick else scenarios.AIMS if options.aims else scenarios.FULL
-    options.mode = "quick" if options.quick else "aims" if options.aims else "full"
-    options.rounds = options.rounds or (1 if options.quick else 3)
-    options.seconds = options.seconds or {"quick": 2.0, "aims": 4.0, "full": 5.0}[options.mode]
+    options.mode_name = next((name for name in ("quick", "tables", "aims") if getattr(options, name)), "full")
+    options.mode = MODES[options.mode_name]
+    options.plan = options.mode.plan
+    options.rounds = options.mode.rounds if options.rounds is None else options.rounds
+    options.seconds = options.mode.seconds if options.seconds is None else options.seconds
+    options.extras = [key for key in options.mode.extras if key in (options.scenario or EXTRAS)]
     options.scenario = [key for key in options.plan if key in (options.scenario or options.plan)]
     options.contestant = [name for short, name in SHORT.items() if short in (options.contestant or SHORT)]
     if options.rounds < 1 or not 2 <= options.seconds <= 600:
         parser.error("at least 1 round, and windows of 2 to 600 s")
+    if not options.scenario and not options.extras:
+        parser.error(f"--{options.mode_name} has none of these scenarios")
     return options
 
 
@@ -91,7 +105,7 @@ class Bench:
         self.data = {
             "schema": "unisono-capacity/1",
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
-            "mode": options.mode,
+            "mode": options.mode_name,
             "rounds": options.rounds,
             "window_seconds": options.seconds,
             "machine": machine(),
@@ -106,7 +120,11 @@ class Bench:
             "ramps": [],
             "kernel": [],
             "mixing": [],
+            "idle": [],
+            "refusal": [],
+            "overload": [],
             "failures": [],
+            "durations": [],
             "seconds": 0.0,
         }
 
@@ -116,26 +134,40 @@ class Bench:
         if wanted is None:
             return
         about = {"round": number + 1, "scenario": key, "contestant": name}
+        # A window that fails takes nothing from the others.
+        for callers in wanted.callers:
+            self.guard(about, lambda: self.windows(about, scenario, name, callers))
+        if wanted.ramp:
+            self.guard(about, lambda: self.ramp(about, scenario, name, *wanted.ramp))
+
+    def attempt(self, number, what, measure):
+        """Something that is no scenario's."""
+        self.guard({"round": number + 1, "contestant": what}, lambda: measure(number))
+
+    def guard(self, about, measure):
+        """Whatever goes wrong is told and kept; the run goes on."""
+        begun = time.monotonic()
         try:
-            for callers in wanted.callers:
-                self.windows(about, scenario, name, callers)
-            if wanted.ramp:
-                self.ramp(about, scenario, name, *wanted.ramp)
-        except (OSError, RuntimeError, ValueError, KeyError, subprocess.SubprocessError) as error:
-            self.data["failures"].append(about | {"why": f"{type(error).__name__}: {error}"})
-            self.tell(about, f"FAILED: {error}")
+            measure()
+        except TROUBLE as error:
+            self.failed(about, f"{type(error).__name__}: {error}")
+        self.data["durations"].append(about | {"seconds": round(time.monotonic() - begun, 1)})
         self.save()
+
+    def failed(self, about, why):
+        self.data["failures"].append(about | {"why": why[-300:]})
+        self.tell(about, f"FAILED: {why}")
 
     def windows(self, about, scenario, name, callers):
         """One window that counts, of a server begun for it; those that were stolen from are kept and marked."""
         for _ in range(TRIES):
-            server = self.start(name, scenario)
+            server = self.start(name, scenario, refusing=callers < scenarios.REFUSES_BELOW)
             try:
                 before = resident_kib(server.pid)
                 figures = self.load(server, scenario, callers, self.options.seconds)
             finally:
                 server.stop()
-            figures |= about | {"callers": callers, "left_out": figures["steal_percent"] > MOST_STEAL}
+            figures |= about | {"callers": callers, "left_out": figures["steal_percent"] > MOST_STEAL, "why": too_much(figures)}
             if figures["resident_kib"] and figures["connected"]:
                 figures["memory_kib"] = (figures["resident_kib"] - before) / figures["connected"]
             self.data["windows"].append(figures)
@@ -146,7 +178,7 @@ class Bench:
     def ramp(self, about, scenario, name, first, last, factor):
         """More and more callers, until they are too many twice in succession."""
         # Janus sends no more to whom it once sent in vain, as it does between two steps: there everybody joins a new one each time.
-        server = None if name == JANUS else self.start(name, scenario)
+        server = None if name == JANUS else self.start(name, scenario, refusing=False)
         record = about | {"held": None, "broke": None, "why": None, "by_generator": False, "left_out": False, "steps": []}
         try:
             for callers in steps(first, last, factor):
@@ -183,9 +215,10 @@ class Bench:
                 break
         return figures
 
-    def start(self, name, scenario):
+    def start(self, name, scenario, refusing=True):
+        """Where it is to be seen how many are too many, ours must not refuse calls before it is full, as others do not."""
         if name in (UNISONO, SHARED):
-            server = servers.Unisono(self.options.unisono, self.server_cpu, shared=name == SHARED)
+            server = servers.Unisono(self.options.unisono, self.server_cpu, shared=name == SHARED, refusing=refusing)
         elif name == ASTERISK:
             server = servers.Asterisk(self.server_cpu, scenario.codec)
         else:
@@ -197,38 +230,47 @@ class Bench:
         """Calls the server, and returns the figures of the report's only step."""
         if isinstance(server, servers.Janus):
             server.gather(callers, scenario.size, scenario.codecs())
+        sharers = Sharers(server, callers) if getattr(server, "shared", False) else None
+        how = ["--callers", str(callers), "--listen-to", str(LISTENERS), "--seconds", str(seconds), "--warm-up", "2"]
+        found = self.call(server, scenario, how, 60 + seconds + callers / 50, sharers)
+        figures = flat(found["steps"][-1], found["verdict"])
+        if sharers and sharers.most < figures["connected"]:
+            raise LookupError(f"{sharers.most:.0f} of {figures['connected']} callers were on the shared port: it is another server that was measured")
+        return figures
+
+    def call(self, server, scenario, how, most_seconds, watch=None):
+        """Runs `unisono load` against the server, calls `watch` meanwhile, and returns the report."""
         with tempfile.TemporaryDirectory() as folder:
-            report = os.path.join(folder, "report.json")
+            report, said = os.path.join(folder, "report.json"), os.path.join(folder, "said")
             command = [
                 *("setpriv", "--pdeathsig", "KILL", "--", "taskset", "-c", str(self.generator_cpu)),
-                *(self.options.unisono, "load", server.target, "--callers", str(callers)),
+                *(self.options.unisono, "load", server.target, *how),
                 *(("--per-conference", str(scenario.size)) if scenario.size else ("--conferences", "1")),
-                *("--codec", scenario.codec, "--talk", scenario.talk, "--listen-to", str(LISTENERS)),
-                *("--seconds", str(seconds), "--warm-up", "2", "--pid", str(server.pid), "--json", report),
-                *("--threads", "1", "--cpus", str(self.generator_cpu)),
+                *("--codec", scenario.codec, "--talk", scenario.talk, *(("--noise",) if scenario.noise else ())),
+                *("--pid", str(server.pid), "--json", report, "--threads", "1", "--cpus", str(self.generator_cpu)),
             ]
-            run = subprocess.Popen(
-                ["sh", "-c", 'ulimit -S -n "$(ulimit -H -n)"; exec "$0" "$@"', *command],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
+            with open(said, "w") as log:
+                run = subprocess.Popen(
+                    ["sh", "-c", 'ulimit -S -n "$(ulimit -H -n)"; exec "$0" "$@"', *command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=log,
+                    start_new_session=True,
+                )
             prefer(run.pid)
             try:
-                _, said = run.communicate(timeout=60 + seconds + callers / 20)
-            except BaseException:
-                run.kill()
-                run.communicate()
-                raise
+                wait(run, most_seconds, watch)
+            finally:
+                if run.poll() is None:
+                    run.kill()
+                    run.wait()
             if not server.alive():
                 raise RuntimeError(f"{server.name} ended by itself")
             if not os.path.exists(report):
-                raise RuntimeError(f"unisono load: {said.strip()[-300:]}")
+                with open(said) as log:
+                    raise RuntimeError(f"unisono load: {log.read().strip()[-300:]}")
             with open(report) as source:
-                found = json.load(source)
-            return flat(found["steps"][-1], found["verdict"])
+                return json.load(source)
 
     def kernel(self, number):
         """The bare loops: what the system calls alone cost."""
@@ -239,16 +281,18 @@ class Bench:
         command = ["cargo", "bench", "--quiet", "--bench", "sockets", "--", "--json", "--rounds", rounds, *pins]
         found = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if found.returncode != 0:
-            self.data["failures"].append({"round": number + 1, "contestant": "kernel", "why": found.stderr.strip()[-300:]})
-            return
+            raise RuntimeError(found.stderr.strip() or f"cargo bench ended with status {found.returncode}")
         text = found.stdout[found.stdout.index("{") :]
         for result in json.loads(text)["results"]:
+            about = {"round": number + 1, "contestant": result["name"]}
+            if result["ns_per_frame"] is None:
+                self.failed(about, "datagrams were missing in every round: the generator was kept from sending them in time")
+                continue
             self.data["kernel"].append(result | {"round": number + 1})
             print(f"round {number + 1}, {result['name']}: {result['ns_per_frame'] / 1000:.2f} us a frame", flush=True)
-        self.save()
 
     def mixing(self, number):
-        """What a tick of the mixer alone takes: 1,000 legs, 3 talkers, the others noise below the gate."""
+        """What a tick of the mixer alone takes: 1,000 legs, 3 talkers, and what the others do."""
         if UNISONO not in self.options.contestant:
             return
         command = ["taskset", "-c", str(self.server_cpu), "cargo", "bench", "--quiet", "-p", "unisono-mixer", "--bench", "mix"]
@@ -258,18 +302,148 @@ class Bench:
         line = r"(\S*3-talk-(\w+)/1000)\s+time:\s+\[\S+ \S+ (\S+) (\S+) \S+ \S+\]"
         for _, others, value, unit in re.findall(line, found.stdout):
             self.data["mixing"].append({"round": number + 1, "others": others, "us": float(value) * units[unit]})
+            print(f"round {number + 1}, mixing alone, {others}: {value} {unit} a tick", flush=True)
         if not re.search(line, found.stdout):
-            self.data["failures"].append({"round": number + 1, "contestant": "mixing", "why": found.stderr.strip()[-300:]})
-        self.save()
+            raise RuntimeError(found.stderr.strip() or "the benchmark gave no figures")
+
+    def idle(self, number):
+        """What conferences of nobody take."""
+        server = servers.Unisono(self.options.unisono, self.server_cpu, conferences=scenarios.IDLE_CONFERENCES)
+        try:
+            # What it does once, such as writing its log, is over.
+            time.sleep(1)
+            before, begun = processor_seconds(server.pid), time.monotonic()
+            time.sleep(scenarios.IDLE_SECONDS)
+            used, passed = processor_seconds(server.pid) - before, time.monotonic() - begun
+            kib = resident_kib(server.pid)
+        finally:
+            server.stop()
+        found = {"round": number + 1, "conferences": scenarios.IDLE_CONFERENCES, "cpu_percent": 100 * used / passed, "resident_kib": kib}
+        self.data["idle"].append(found)
+        print(f"round {number + 1}, {found['conferences']} idle conferences: {found['cpu_percent']:.2f} % of a core, {kib} KiB", flush=True)
+
+    def refusal(self, number):
+        """From how many callers on a server refuses calls that has no configuration for that, and how those fare who are in."""
+        server = servers.Unisono(self.options.unisono, self.server_cpu)
+        prefer(server.pid)
+        try:
+            step, verdict = self.grow(server, scenarios.FULL["one"], self.options.mode.refusal, "p99-ms=100000,loss=100")
+        finally:
+            server.stop()
+        found = flat(step, verdict) | {"round": number + 1}
+        found["refused"] = bool(step["callers"]["failed"])
+        self.data["refusal"].append(found)
+        print(f"round {number + 1}, as configured by default: {found['connected']} in, {found['failed'] or 'nobody refused'}", flush=True)
+
+    def overload(self, number):
+        """More than the server can do, with and without what it gives up then."""
+        scenario = scenarios.SPEECH
+        server = self.unbound()
+        try:
+            step, verdict = self.grow(server, scenario, self.options.mode.overload, "p99-ms=10,loss=0.1")
+        finally:
+            server.stop()
+        held = verdict.get("held_callers") or verdict["callers"]
+        for share in scenarios.OVERLOAD_SHARES:
+            for measures in (False, True):
+                # Whole conferences.
+                callers = round(held * share / scenario.size) * scenario.size
+                self.overloaded(number, scenario, held, callers, share, measures)
+        print(f"round {number + 1}, overload: {held} held, {verdict.get('sentence', 'did not break')}", flush=True)
+
+    def overloaded(self, number, scenario, held, callers, share, measures):
+        server = self.unbound()
+        watch = Overload(server, callers, measures)
+        how = ["--callers", str(callers), "--listen-to", str(LISTENERS), "--until", "p99-ms=100000,loss=100"]
+        how += ["--warm-up", str(scenarios.OVERLOAD_SETTLE), "--seconds", str(scenarios.OVERLOAD_WINDOW)]
+        try:
+            found = self.call(server, scenario, how, 120 + callers / 50, watch)
+        finally:
+            server.stop()
+        figures = flat(found["steps"][-1], found["verdict"])
+        figures |= {"round": number + 1, "held": held, "callers": callers, "share": share, "measures": measures, "course": watch.course}
+        self.data["overload"].append(figures)
+        end = watch.course[-1] if watch.course else None
+        said = f"{end['level']} at a load of {100 * end['load']:.0f} %" if end else "the server did not say how it is"
+        with_ = "with" if measures else "without"
+        print(f"round {number + 1}, overload, {callers} callers {with_} measures: {said}, loss {figures['loss_percent']:.2f} %", flush=True)
+
+    def unbound(self):
+        """A server of which only the media worker is kept to its CPU, so that calls are answered while that is full; it refuses none."""
+        server = servers.Unisono(self.options.unisono, self.server_cpu, refusing=False, control_cpu=self.generator_cpu)
+        prefer(server.pid)
+        return server
+
+    def grow(self, server, scenario, ramp, until):
+        """More and more callers who stay, until something breaks: the last step, and the verdict."""
+        first, last, factor = ramp
+        how = ["--ramp", f"{first}:{last}:x{factor}", "--listen-to", "0", "--until", until]
+        how += ["--warm-up", str(scenarios.RAMP_SETTLE), "--seconds", str(scenarios.RAMP_WINDOW)]
+        found = self.call(server, scenario, how, 300 + last / 50)
+        return found["steps"][-1], found["verdict"]
 
     def tell(self, about, words):
-        print(f"round {about['round']}, {about['scenario']}, {about['contestant']}: {words}", flush=True)
+        where = ", ".join(str(about[key]) for key in ("scenario", "contestant") if key in about)
+        print(f"round {about['round']}, {where}: {words}", flush=True)
 
     def save(self):
         self.data["seconds"] = time.monotonic() - self.begun
         os.makedirs(os.path.dirname(self.options.json) or ".", exist_ok=True)
         with open(self.options.json, "w") as out:
             json.dump(self.data, out, indent=1)
+
+
+class Sharers:
+    """Sees how many callers are on the shared port, until all are: a server asked while it is measured would be disturbed."""
+
+    def __init__(self, server, callers):
+        self.server, self.callers, self.most = server, callers, 0
+
+    def __call__(self):
+        if self.most < self.callers:
+            self.most = max(self.most, self.server.metric("unisono_shared_port_legs") or 0)
+
+
+class Overload:
+    """Waits until everybody has called, sets the usual thresholds if wanted, and notes what the worker gives up."""
+
+    THRESHOLDS = {"refuse_above": 80, "trim_above": 90, "shed_above": 97}
+
+    def __init__(self, server, callers, measures):
+        self.server, self.callers, self.measures = server, callers, measures
+        self.begun = None
+        # Since everybody was there: s, level, load, legs that are decoded now and then only.
+        self.course = []
+
+    def __call__(self):
+        now = self.server.overload()
+        if now is None or not now["workers"]:
+            return
+        worker = now["workers"][0]
+        if self.begun is None and worker["legs"] < self.callers:
+            return
+        if self.begun is None:
+            self.begun = time.monotonic()
+            if self.measures:
+                self.server.overload(self.THRESHOLDS)
+        # When callers leave, it is over.
+        if worker["legs"] >= self.callers:
+            seconds = time.monotonic() - self.begun
+            self.course.append({"seconds": seconds, "level": worker["level"], "load": worker["load"], "dozing": worker["dozing_legs"]})
+
+
+def wait(run, most_seconds, watch):
+    """Until the process ends; `watch` is called four times a second."""
+    deadline = time.monotonic() + most_seconds
+    while run.poll() is None:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise subprocess.TimeoutExpired("unisono load", most_seconds)
+        try:
+            run.wait(min(left, 0.25) if watch else left)
+        except subprocess.TimeoutExpired:
+            if watch:
+                watch()
 
 
 def flat(step, verdict):
@@ -340,14 +514,6 @@ def window_words(figures):
     return said
 
 
-def steps(first, last, factor):
-    callers = first
-    while callers < last:
-        yield callers
-        callers = min(max(round(callers * factor), callers + 1), last)
-    yield last
-
-
 def prefer(pid):
     """Gives a session's processes weight against whatever else runs, where the kernel groups them."""
     try:
@@ -361,6 +527,12 @@ def prefer(pid):
 def resident_kib(pid):
     with open(f"/proc/{pid}/status") as source:
         return next(int(line.split()[1]) for line in source if line.startswith("VmRSS:"))
+
+
+def processor_seconds(pid):
+    with open(f"/proc/{pid}/stat") as source:
+        fields = source.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def machine():
@@ -382,8 +554,8 @@ def machine():
 def write_docs(figures):
     with open(figures) as source:
         data = json.load(source)
-    capacity_docs.write("docs/capacity.md", data)
-    print("docs/capacity.md: tables written")
+    for path in capacity_docs.write(data):
+        print(f"{path}: tables written")
 
 
 def fail(reason):

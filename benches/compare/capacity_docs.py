@@ -3,16 +3,26 @@
 import re
 import statistics
 
+import scenarios
 from scenarios import ASTERISK, CONTESTANTS, SHARED, UNISONO
 
 MARKERS = "<!-- figures: {} -->\n", "<!-- end of figures -->"
+CAPACITY, OVERLOAD = "docs/capacity.md", "docs/overload.md"
 
 
-def write(path, data):
-    """Replaces what is between the markers; a marker without a table is a mistake."""
+def write(data):
+    """Replaces what is between the markers, and returns the files that were written; a marker without a table is a mistake."""
+    replace(CAPACITY, tables(data))
+    if not data.get("overload"):
+        return [CAPACITY]
+    replace(OVERLOAD, {"overload": overload(data)})
+    return [CAPACITY, OVERLOAD]
+
+
+def replace(path, all_tables):
     with open(path) as source:
         text = source.read()
-    for name, table in tables(data).items():
+    for name, table in all_tables.items():
         begin, end = MARKERS[0].format(name), MARKERS[1]
         pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
         text, count = pattern.subn(lambda _: f"{begin}\n{table}\n{end}", text)
@@ -23,7 +33,8 @@ def write(path, data):
 
 
 def terminal(data):
-    return "\n\n".join(re.sub(r"\*\*|&nbsp;", "", table) for table in tables(data).values())
+    every = tables(data) | {"overload": overload(data)}
+    return "\n\n".join(re.sub(r"\*\*|&nbsp;", "", table) for table in every.values())
 
 
 def tables(data):
@@ -32,6 +43,8 @@ def tables(data):
         "aims": aims(data),
         "participants": participants(data),
         "kernel": kernel(data),
+        "mixing": mixer(data),
+        "idle": idle(data),
         "windows": windows(data),
     }
 
@@ -48,26 +61,40 @@ def run(data):
         f" of which {left_out} left out for steal of more than {data['limits']['steal_percent']:g} %.",
     ]
     if data["mode"] != "full":
-        facts.append(f"A run of the mode `--{data['mode']}`, not of all scenarios at length.")
+        facts.append(f"A run of the mode `--{data['mode']}`: {SHORT_MODES[data['mode']]}.")
     for failure in data["failures"]:
         where = ", ".join(str(failure[key]) for key in ("contestant", "scenario") if key in failure)
         facts.append(f"Not measured in round {failure['round']}: {where} ({failure['why']}).")
     return "\n".join(f"* {fact}" for fact in facts)
 
 
+SHORT_MODES = {
+    "tables": "every scenario, with coarser ramps and fewer windows than a full run",
+    "aims": "not of all scenarios",
+    "quick": "short, to see that it runs; the figures are of little worth",
+}
+
+
 def aims(data):
     rows = [row for row in (aim(data) for aim in AIMS) if row]
     lines = ["| | aim | measured | met |", "|---|---|---|---|"]
     for what, aim_words, values, met, digits in rows:
-        verdict = "**yes**" if met else "no" if values else "not measured"
+        verdict = "" if met is None else "**yes**" if met else "no" if values else "not measured"
         lines.append(f"| {what} | {aim_words} | {spread(values, digits)} | {verdict} |")
     return "\n".join(lines)
 
 
 def against_the_kernel(data):
     values = ratios(by_round(data, "one", UNISONO, 1000, "cpu_us"), cheapest_loop(data, "own sockets: bare"))
-    what = "CPU per participant-frame, G.711, 3 talkers, 1,000 participants, a port each, against a bare loop over as many ports"
+    what = (
+        "CPU per participant-frame, G.711, 3 talkers, 1,000 participants, a port each, against the cheapest bare loop over as many ports"
+    )
     return what, "at most 1.25 times", values, most(values, 1.25), 2
+
+
+def against_the_literal_loop(data):
+    values = ratios(by_round(data, "one", UNISONO, 1000, "cpu_us"), loop(data, "own sockets: bare recvmmsg + sendmmsg"))
+    return "the same, against bare recvmmsg and sendmmsg on each of these ports", "at most 1.25 times", values, most(values, 1.25), 2
 
 
 def against_the_kernel_shared(data):
@@ -111,8 +138,17 @@ def opus(data):
 
 
 def mixing(data):
-    values = [entry["us"] for entry in data["mixing"] if entry["others"] == "hiss"]
+    values = mixed(data, "unheard")
     return "mixing alone, 1,000 legs, 3 talkers, others below the gate, µs a tick", "at most 25", values, most(values, 25), 1
+
+
+def mixing_measured(data):
+    """What no aim is about: the server does not do it."""
+    return "the same, if every frame of the others were decoded and measured", "–", mixed(data, "hiss"), None, 1
+
+
+def mixed(data, others):
+    return [entry["us"] for entry in data["mixing"] if entry["others"] == others]
 
 
 def memory(data):
@@ -128,6 +164,7 @@ def ear(data):
 
 AIMS = (
     against_the_kernel,
+    against_the_literal_loop,
     against_the_kernel_shared,
     against_asterisk,
     per_core,
@@ -136,6 +173,7 @@ AIMS = (
     all_talk,
     opus,
     mixing,
+    mixing_measured,
     memory,
     ear,
 )
@@ -147,7 +185,19 @@ def participants(data):
         cells = [ramp_cell([entry for entry in data["ramps"] if (entry["scenario"], entry["contestant"]) == (key, name)]) for name in CONTESTANTS]
         if any(cell != "–" for cell in cells):
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) if len(lines) > 2 else "No ramp in this run."
+    table = "\n".join(lines) if len(lines) > 2 else "No ramp in this run."
+    return table + "".join(f"\n\n{refusal_words(entry)}" for entry in data.get("refusal", []))
+
+
+def refusal_words(entry):
+    """What the server does that ramps keep it from."""
+    how = f"their deviation p99 {entry['deviation_p99_ms']:.1f} ms, loss {entry['loss_percent']:.2f} %"
+    if not entry["refused"]:
+        return f"As configured by default (`refuse_above = 80`), of up to {entry['asked']:,} callers none was refused; {how}."
+    return (
+        f"As configured by default (`refuse_above = 80`), the same server let {entry['connected']:,} callers in (one conference, 3 talkers, G.711),"
+        f" and refused those who came then; {how}."
+    )
 
 
 def ramp_cell(entries):
@@ -156,19 +206,19 @@ def ramp_cell(entries):
         return "–" if not entries else "left out"
     held = [entry["held"] or 0 for entry in good]
     open_end = "≥ " if all(entry["broke"] is None or entry["by_generator"] for entry in good) else ""
-    reasons = sorted({reason_words(entry) for entry in good if entry["broke"]})
+    reasons = sorted({gave_way(entry["by_generator"], entry["why"]) for entry in good if entry["broke"]})
     return f"{open_end}{spread(held, 0)}" + (f": {'; '.join(reasons)}" if reasons else "")
 
 
-def reason_words(entry):
-    if entry["by_generator"]:
+def gave_way(by_generator, why):
+    if by_generator:
         return "the generator was at its end"
-    return re.sub(r" [0-9.]+ (ms|%)$", "", re.sub(r"^\d+ calls failed.*", "calls failed", entry["why"]))
+    return re.sub(r" [0-9.]+ (ms|%)$", "", re.sub(r"^\d+ calls failed.*", "calls failed", why))
 
 
 def kernel(data):
     found = {}
-    for entry in data["kernel"]:
+    for entry in loops(data):
         found.setdefault(entry["name"], []).append(entry["ns_per_frame"] / 1000)
     if not found:
         return "Not measured in this run."
@@ -180,6 +230,75 @@ def kernel(data):
     lines.append(f"| the whole server, a port each | {spread(list(whole['own'].values()), 2)} | |")
     lines.append(f"| the whole server, shared port | {spread(list(whole['shared'].values()), 2)} | |")
     return "\n".join(lines)
+
+
+def mixer(data):
+    if not data["mixing"]:
+        return "Not measured in this run."
+    lines = ["| the 997 who do not talk | µs a tick of 1,000 legs, 3 talkers |", "|---|---|"]
+    for others, words in OTHERS.items():
+        lines.append(f"| {words} | {spread(mixed(data, others), 1)} |")
+    return "\n".join(lines)
+
+
+# What those do in the mixer's benchmark who do not talk.
+OTHERS = {
+    "silence": "send nothing",
+    "unheard": "send noise below the gate, decoded one frame in 128: what the server does",
+    "hiss": "send noise below the gate, every frame of it decoded and measured",
+}
+
+
+def idle(data):
+    entries = data.get("idle", [])
+    quiet = [entry for entry in data["windows"] if entry["scenario"] == "quiet" and not entry["left_out"]]
+    lines = ["| | CPU, % of a core | resident memory, KiB |", "|---|---|---|"]
+    if entries:
+        cpu, memory = ([entry[key] for entry in entries] for key in ("cpu_percent", "resident_kib"))
+        lines.append(f"| {entries[0]['conferences']:,} conferences of nobody | {spread(cpu, 2)} | {spread(memory, 0)} |")
+    for callers in sorted({entry["callers"] for entry in quiet}):
+        same = [entry for entry in quiet if entry["callers"] == callers]
+        cpu, memory = ([entry[key] for entry in same if entry[key] is not None] for key in ("cpu_percent", "resident_kib"))
+        lines.append(f"| {callers:,} conferences of one who is silent | {spread(cpu, 1)} | {spread(memory, 0)} |")
+    return "\n".join(lines) if len(lines) > 2 else "Not measured in this run."
+
+
+def overload(data):
+    entries = data.get("overload", [])
+    if not entries:
+        return "Not measured in this run."
+    machine = data["machine"]
+    head = "callers | of those held | given up | load after 1, 3 and 9 s | level after 1, 3 and 9 s | dozing | deviation p99 ms | loss % | mouth to ear p99 ms | heard"
+    lines = [
+        f"{data['date']}; one worker on one CPU of {machine['processor']}. {scenarios.SPEECH.title}; {entries[0]['held']:,} callers were held"
+        f" with nothing given up. Measured from {scenarios.OVERLOAD_SETTLE} s on, for {scenarios.OVERLOAD_WINDOW} s.",
+        "",
+        f"| {head} |",
+        "|" + "---|" * (head.count("|") + 1),
+    ]
+    for entry in sorted(entries, key=lambda entry: (entry["callers"], entry["measures"])):
+        seen = [at(entry["course"], seconds) for seconds in (1, 3, 9)]
+        loads = ", ".join(f"{100 * found['load']:.0f} %" if found else "–" for found in seen)
+        levels = ", ".join(found["level"] if found else "–" for found in seen)
+        cells = [
+            f"{entry['connected']:,}" + (f" of {entry['callers']:,}" if entry["connected"] < entry["callers"] else ""),
+            f"{100 * entry['share']:.0f} %",
+            "as by default, but no call" if entry["measures"] else "nothing",
+            loads,
+            levels,
+            f"{seen[-1]['dozing']:,}" if seen[-1] else "–",
+            f"{entry['deviation_p99_ms']:.1f}",
+            f"{entry['loss_percent']:.2f}",
+            "–" if entry["ear_p99_ms"] is None else f"{entry['ear_p99_ms']:.1f}",
+            hearing([entry]),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def at(course, seconds):
+    """What was seen first from then on."""
+    return next((seen for seen in course if seen["seconds"] >= seconds), None)
 
 
 def windows(data):
@@ -202,10 +321,12 @@ def windows(data):
                 good = [entry for entry in all_of_it if not entry["left_out"]]
                 cells = [spread([entry[key_] for entry in good if entry[key_] is not None], digits) for _, key_, digits in columns]
                 counted = f"{len(good)}" + (f" (+{len(all_of_it) - len(good)})" if len(good) < len(all_of_it) else "")
-                rows.append(f"| {name} | {callers:,} | " + " | ".join([*cells, hearing(good), counted]) + " |")
+                connected = min((entry["connected"] for entry in good), default=callers)
+                were_there = f"{callers:,}" + (f", {connected:,} connected" if connected < callers else "")
+                rows.append(f"| {name} | {were_there} | " + " | ".join([*cells, hearing(good), held(good), counted]) + " |")
         if rows:
-            head = "| | callers | " + " | ".join(column for column, _, _ in columns) + " | heard | windows |"
-            parts.append(f"**{title}**\n\n{head}\n|---|" + "---|" * (len(columns) + 3) + "\n" + "\n".join(rows))
+            head = "| | callers | " + " | ".join(column for column, _, _ in columns) + " | heard | held | windows |"
+            parts.append(f"**{title}**\n\n{head}\n|---|" + "---|" * (len(columns) + 4) + "\n" + "\n".join(rows))
     return "\n\n".join(parts)
 
 
@@ -218,6 +339,12 @@ def hearing(entries):
     if right == len(checked):
         return "right"
     return f"wrong in {len(checked) - right} of {len(checked)}"
+
+
+def held(entries):
+    """Whether so many were not too many, and what gave way where they were."""
+    reasons = sorted({gave_way(entry["criterion"] == "generator", entry["why"]) for entry in entries if entry.get("why")})
+    return "–" if not entries else "no: " + "; ".join(reasons) if reasons else "yes"
 
 
 def by_round(data, scenario, contestant, callers, key):
@@ -235,14 +362,19 @@ def ramps(data, scenario, contestant):
     return [entry for entry in known if not entry["left_out"]]
 
 
+def loops(data):
+    """The bare loops; one all of whose rounds were disturbed has no figure."""
+    return [entry for entry in data["kernel"] if entry["ns_per_frame"] is not None]
+
+
 def loop(data, name):
-    return {entry["round"]: entry["ns_per_frame"] / 1000 for entry in data["kernel"] if entry["name"] == name}
+    return {entry["round"]: entry["ns_per_frame"] / 1000 for entry in loops(data) if entry["name"] == name}
 
 
 def cheapest_loop(data, kind):
     """Of the bare loops over such sockets, each round's cheapest."""
     found = {}
-    for entry in data["kernel"]:
+    for entry in loops(data):
         if entry["name"].startswith(kind):
             found[entry["round"]] = min(entry["ns_per_frame"] / 1000, found.get(entry["round"], float("inf")))
     return found

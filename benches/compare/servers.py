@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -70,23 +71,52 @@ class Server:
 
 
 class Unisono(Server):
+    """`refusing`: new calls are refused above a load of 80 %, as they are without a configuration. `control_cpu`: all but the media worker
+    may run there as well. `conferences`: so many that are configured, and of nobody."""
+
     name = "unisono"
 
-    def __init__(self, binary, cpu, shared):
+    def __init__(self, binary, cpu, shared=False, refusing=True, control_cpu=None, conferences=0):
         sip, http = free_port(), free_port()
         folder = tempfile.mkdtemp(prefix="unisono-capacity-")
         one_port = f"shared_port = {SHARED_PORT}\n" if shared else ""
+        overload = "" if refusing else "[overload]\nrefuse_above = 100\n"
+        listed = "".join(f'[[conference]]\nname = "idle{number}"\n' for number in range(conferences))
+        cpus = str(cpu) if control_cpu is None else f"{cpu},{control_cpu}"
+        pinned = "" if control_cpu is None else f"cpus = [{cpu}]\n"
         config = os.path.join(folder, "unisono.toml")
         with open(config, "w") as out:
             out.write(
                 f'[sip]\nlisten = "127.0.0.1:{sip}"\n[http]\nlisten = "127.0.0.1:{http}"\n'
-                f"[media]\nfirst_port = {FIRST_PORT}\nlast_port = {LAST_PORT}\nmax_legs = 11000\nworkers = 1\n{one_port}"
-                f"[conferences]\nannounce_join_leave = false\nannounce_only_person = false\n"
+                f"[media]\nfirst_port = {FIRST_PORT}\nlast_port = {LAST_PORT}\nmax_legs = 11000\nworkers = 1\n{pinned}{one_port}"
+                f"[conferences]\nannounce_join_leave = false\nannounce_only_person = false\n{overload}{listed}"
             )
-        command = ["taskset", "-c", str(cpu), "sh", "-c", 'ulimit -S -n "$(ulimit -H -n)"; exec "$0" "$@"']
+        command = ["taskset", "-c", cpus, "sh", "-c", 'ulimit -S -n "$(ulimit -H -n)"; exec "$0" "$@"']
         super().__init__([*command, binary, "serve", "--config", config], folder, {"UNISONO_LOG": "warn"})
         self.target = f"sip:room{{}}@127.0.0.1:{sip}"
-        self.wait_until(lambda: answers(f"http://127.0.0.1:{http}/healthz"))
+        self.shared = shared
+        self.http = f"http://127.0.0.1:{http}"
+        self.wait_until(lambda: answers(f"{self.http}/healthz"))
+
+    def metric(self, name):
+        """The sum of a metric's values, or None if the server has no time to answer."""
+        try:
+            with urllib.request.urlopen(f"{self.http}/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            return None
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(rf"{name}[ {{]", line))
+
+    def overload(self, thresholds=None):
+        """What /v1/overload says, after `thresholds` are set if some are given; None if the server has no time to answer."""
+        data = json.dumps(thresholds).encode() if thresholds else None
+        method = "PATCH" if thresholds else "GET"
+        request = urllib.request.Request(f"{self.http}/v1/overload", data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                return json.load(answer)
+        except OSError:
+            return None
 
     @staticmethod
     def version(binary):

@@ -12,6 +12,8 @@ use super::DATAGRAM;
 
 /// Datagrams in one call.
 const BATCH: usize = 64;
+/// Datagrams of one leg in one call: its own of this interval, and some that were late.
+const BATCH_OF_ONE_LEG: usize = 4;
 const LONGEST: usize = 2048;
 const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
@@ -90,29 +92,20 @@ impl<'a> Bare<'a> {
         }
     }
 
+    pub(super) fn receive_own_batched(&mut self) -> u64 {
+        let own = self.own;
+        let mut received = 0;
+        for socket in own {
+            received += self.receive_batch::<BATCH_OF_ONE_LEG>(socket);
+        }
+        received
+    }
+
     pub(super) fn receive_shared(&mut self) -> u64 {
+        let shared = self.shared;
         let mut received = 0;
         loop {
-            let mut sources = [NOWHERE; BATCH];
-            let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|n| libc::iovec {
-                iov_base: self.buffer[n * LONGEST..].as_mut_ptr().cast(),
-                iov_len: LONGEST,
-            });
-            let mut messages: [libc::mmsghdr; BATCH] =
-                std::array::from_fn(|n| message(&mut sources[n], &mut vectors[n]));
-            // SAFETY: every header points to an address, a vector and a buffer of its own, all alive; the count is the array's.
-            let count = unsafe {
-                libc::recvmmsg(
-                    self.shared.as_fd().as_raw_fd(),
-                    messages.as_mut_ptr(),
-                    BATCH as libc::c_uint,
-                    libc::MSG_DONTWAIT,
-                    ptr::null_mut(),
-                )
-            };
-            let Ok(count @ 1..) = u64::try_from(count) else {
-                return received;
-            };
+            let count = self.receive_batch::<BATCH>(shared);
             received += count;
             if count < BATCH as u64 {
                 return received;
@@ -136,28 +129,47 @@ impl<'a> Bare<'a> {
         }
     }
 
-    pub(super) fn send_shared(&mut self) {
-        let Self { peers, packet, .. } = self;
-        for peers in peers.chunks_mut(BATCH) {
-            let mut vectors: [libc::iovec; BATCH] = std::array::from_fn(|_| libc::iovec {
-                iov_base: packet.as_mut_ptr().cast(),
-                iov_len: DATAGRAM,
-            });
-            let count = peers.len();
-            let mut spare = NOWHERE;
-            let mut messages: [libc::mmsghdr; BATCH] = std::array::from_fn(|n| {
-                message(peers.get_mut(n).unwrap_or(&mut spare), &mut vectors[n])
-            });
-            // SAFETY: the first `count` headers point to addresses of the chunk, to vectors and to the packet, all alive.
-            unsafe {
-                libc::sendmmsg(
-                    self.shared.as_fd().as_raw_fd(),
-                    messages.as_mut_ptr(),
-                    count as libc::c_uint,
-                    FLAGS,
-                )
-            };
+    pub(super) fn send_own_batched(&mut self) {
+        let Self {
+            own, peers, packet, ..
+        } = self;
+        for (socket, peer) in own.iter().zip(peers.chunks_mut(1)) {
+            send_batch::<1>(socket, peer, packet);
         }
+    }
+
+    pub(super) fn send_shared(&mut self) {
+        let Self {
+            shared,
+            peers,
+            packet,
+            ..
+        } = self;
+        for peers in peers.chunks_mut(BATCH) {
+            send_batch::<BATCH>(shared, peers, packet);
+        }
+    }
+
+    /// Up to `N` datagrams in one call.
+    fn receive_batch<const N: usize>(&mut self, socket: &MediaSocket) -> u64 {
+        let mut sources = [NOWHERE; N];
+        let mut vectors: [libc::iovec; N] = std::array::from_fn(|n| libc::iovec {
+            iov_base: self.buffer[n * LONGEST..].as_mut_ptr().cast(),
+            iov_len: LONGEST,
+        });
+        let mut messages: [libc::mmsghdr; N] =
+            std::array::from_fn(|n| message(&mut sources[n], &mut vectors[n]));
+        // SAFETY: every header points to an address, a vector and a buffer of its own, all alive; the count is the array's.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_fd().as_raw_fd(),
+                messages.as_mut_ptr(),
+                N as libc::c_uint,
+                libc::MSG_DONTWAIT,
+                ptr::null_mut(),
+            )
+        };
+        u64::try_from(count).unwrap_or(0)
     }
 
     fn receive(&mut self, socket: RawFd) -> bool {
@@ -176,6 +188,31 @@ impl<'a> Bare<'a> {
         };
         received > 0
     }
+}
+
+/// The packet to each of the peers, of whom there are at most `N`, in one call.
+fn send_batch<const N: usize>(
+    socket: &MediaSocket,
+    peers: &mut [libc::sockaddr_in],
+    packet: &mut [u8; DATAGRAM],
+) {
+    let mut vectors: [libc::iovec; N] = std::array::from_fn(|_| libc::iovec {
+        iov_base: packet.as_mut_ptr().cast(),
+        iov_len: DATAGRAM,
+    });
+    let count = peers.len().min(N);
+    let mut spare = NOWHERE;
+    let mut messages: [libc::mmsghdr; N] =
+        std::array::from_fn(|n| message(peers.get_mut(n).unwrap_or(&mut spare), &mut vectors[n]));
+    // SAFETY: the first `count` headers point to addresses of the slice, to vectors and to the packet, all alive.
+    unsafe {
+        libc::sendmmsg(
+            socket.as_fd().as_raw_fd(),
+            messages.as_mut_ptr(),
+            count as libc::c_uint,
+            FLAGS,
+        )
+    };
 }
 
 const NOWHERE: libc::sockaddr_in = libc::sockaddr_in {

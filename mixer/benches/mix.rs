@@ -10,8 +10,18 @@ use unisono_mixer::{Desk, Hearing, Room, SampleRate, Strip, StripSettings};
 criterion_group!(benches, ticks, mixed_rates, limiter, resamplers);
 criterion_main!(benches);
 
-/// One whole tick, all legs at the room's rate. Those who do not talk are silent (`silence`: nothing decoded) or send
-/// noise below the gate (`hiss`, which has to be measured).
+/// What those do who do not talk.
+#[derive(Clone, Copy)]
+enum Others {
+    /// Nothing comes from them.
+    Silence,
+    /// Noise below the gate, of which the server decodes one frame in 128: what nearly all do in a real conference.
+    Unheard,
+    /// Noise below the gate, every frame of which is decoded and measured.
+    Hiss,
+}
+
+/// One whole tick, all legs at the room's rate.
 fn ticks(c: &mut Criterion) {
     for rate in [SampleRate::Hz8000, SampleRate::Hz16000, SampleRate::Hz48000] {
         let mut group = c.benchmark_group(format!("tick/{}", rate.hz()));
@@ -19,13 +29,17 @@ fn ticks(c: &mut Criterion) {
             group.throughput(Throughput::Elements(legs as u64));
             let mut bench = Bench::new(rate, legs, |_| rate);
             for talkers in [1, 3] {
-                for (others, hiss) in [("silence", false), ("hiss", true)] {
-                    let id = BenchmarkId::new(format!("{talkers}-talk-{others}"), legs);
-                    group.bench_function(id, |b| b.iter(|| bench.tick(talkers, hiss)));
+                for (name, others) in [
+                    ("silence", Others::Silence),
+                    ("unheard", Others::Unheard),
+                    ("hiss", Others::Hiss),
+                ] {
+                    let id = BenchmarkId::new(format!("{talkers}-talk-{name}"), legs);
+                    group.bench_function(id, |b| b.iter(|| bench.tick(talkers, others)));
                 }
             }
             group.bench_function(BenchmarkId::new("all-talk", legs), |b| {
-                b.iter(|| bench.tick(legs, false));
+                b.iter(|| bench.tick(legs, Others::Silence));
             });
         }
         group.finish();
@@ -45,7 +59,7 @@ fn mixed_rates(c: &mut Criterion) {
             }
         });
         group.bench_function(BenchmarkId::new(format!("{talkers}-talk"), legs), |b| {
-            b.iter(|| bench.tick(talkers, false));
+            b.iter(|| bench.tick(talkers, Others::Silence));
         });
     }
     group.finish();
@@ -90,7 +104,11 @@ struct Bench {
     room: Room,
     legs: Vec<Leg>,
     hiss: Vec<i16>,
+    ticks: usize,
 }
+
+/// Ticks from one frame of an unheard leg that is decoded to the next, as in the server's engine.
+const MEASURE_EVERY: usize = 128;
 
 struct Leg {
     strip: Box<Strip>,
@@ -112,20 +130,27 @@ impl Bench {
             room: Room::new(room),
             legs,
             hiss: vec![8; 960],
+            ticks: 0,
         }
     }
 
-    fn tick(&mut self, talkers: usize, hiss: bool) -> i32 {
+    fn tick(&mut self, talkers: usize, others: Others) -> i32 {
+        self.ticks += 1;
         let mut intake = self.desk.begin(&mut self.room);
         for (n, Leg { strip, voice }) in self.legs.iter_mut().enumerate() {
             if n < talkers {
                 intake.add(strip, voice);
-            } else if hiss {
-                let len = strip.rate().frame_len();
-                intake.add(strip, &self.hiss[..len]);
-            } else {
-                intake.add_silence(strip);
+                continue;
             }
+            let measured = !strip.is_resting() || (self.ticks + n).is_multiple_of(MEASURE_EVERY);
+            match others {
+                Others::Silence => intake.add_silence(strip),
+                Others::Unheard if !measured => intake.add_unheard(strip),
+                Others::Unheard | Others::Hiss => {
+                    let len = strip.rate().frame_len();
+                    intake.add(strip, &self.hiss[..len])
+                }
+            };
         }
         let mut mix = intake.finish();
         let mut heard = 0;

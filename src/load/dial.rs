@@ -83,18 +83,19 @@ struct Connected {
 
 impl Way {
     pub(super) fn sip(target: Target, reached: &Reached) -> Result<Self, LoadError> {
-        // Another address of the loopback interface leaves the server all ports of its own.
-        let media = match reached.local {
+        // Another address of the loopback interface leaves the server all ports of its own. Signalling comes from there too, as
+        // from a telephone: a server whose phones share a port knows them by that.
+        let local = match reached.local {
             IpAddr::V4(local) if local.is_loopback() => Ipv4Addr::new(127, 0, 0, 2).into(),
             local => local,
         };
-        let ports = PortPool::new(media, PORTS, SocketOptions::default(), rand::random());
+        let ports = PortPool::new(local, PORTS, SocketOptions::default(), rand::random());
         Ok(Self::Sip(Box::new(Dialler {
-            phone: Phone::bind((reached.local, 0).into())?,
+            phone: Phone::bind((local, 0).into())?,
             target,
             server: reached.address,
             ports,
-            media,
+            media: local,
         })))
     }
 }

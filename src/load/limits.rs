@@ -145,7 +145,7 @@ pub(super) fn judge(step: &Step, limits: &[Limit], around: Circumstances) -> Opt
     let late_ms = step.generator.lateness_us.p99 / 1000.0;
     if let Some((limit, measured)) = broken {
         let (criterion, most) = (limit.criterion.as_str(), limit.most);
-        let sentence = sentence(criterion, measured, most);
+        let sentence = sentence(criterion, measured, most) + &worst(criterion, step);
         if late_ms > MOST_LATE_MS {
             let sentence = format!(
                 "{sentence}; but the generator itself sent 1 % of its packets {late_ms:.1} ms late or more, so this may not be the server's \
@@ -190,6 +190,19 @@ fn sentence(criterion: &str, measured: f64, most: f64) -> String {
     }
 }
 
+/// Whose packets came most unevenly, where it is that which broke.
+fn worst(criterion: &str, step: &Step) -> String {
+    match &step.streams.worst {
+        Some(worst) if criterion == "p99-ms" => format!(
+            "; worst: caller {} in conference {}, {:.1} ms",
+            worst.caller,
+            worst.conference,
+            worst.deviation_us.p99 / 1000.0
+        ),
+        _ => String::new(),
+    }
+}
+
 /// A word on the host, where it took time.
 fn steal(step: &Step) -> String {
     match step.generator.steal_percent {
@@ -203,7 +216,7 @@ fn steal(step: &Step) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::report::{
-        Callers, Failure, Generator, Hearing, Packets, Percentiles, Streams,
+        Callers, Failure, Generator, Hearing, Packets, Percentiles, Streams, WorstStream,
     };
     use super::*;
 
@@ -225,6 +238,9 @@ mod tests {
                     p99: 2000.0,
                     ..Percentiles::default()
                 },
+                stream_deviation_p99_us: Percentiles::default(),
+                stream_deviation_max_us: Percentiles::default(),
+                stream_gaps: Percentiles::default(),
                 worst: None,
                 gaps: 0,
                 longest_gap_ms: 0.0,
@@ -268,9 +284,26 @@ mod tests {
         let fault = judge(&step, &limits(), Circumstances::default()).unwrap();
         assert_eq!((fault.criterion.as_str(), fault.limit), ("p99-ms", 10.0));
         assert!(fault.sentence.contains("12.3 ms"), "{}", fault.sentence);
-        let mut step = good();
+        step.streams.worst = Some(WorstStream {
+            caller: 17,
+            conference: 4,
+            deviation_us: Percentiles {
+                p99: 31_000.0,
+                ..Percentiles::default()
+            },
+            loss_percent: 0.0,
+        });
+        let sentence = judge(&step, &limits(), Circumstances::default())
+            .unwrap()
+            .sentence;
+        let named = "worst: caller 17 in conference 4, 31.0 ms";
+        assert!(sentence.ends_with(named), "{sentence}");
+        step.streams.deviation_us.p99 = 100.0;
         step.streams.packets.lost = 25;
-        assert_eq!(criterion(&step, Circumstances::default()), "loss");
+        let fault = judge(&step, &limits(), Circumstances::default()).unwrap();
+        assert_eq!(fault.criterion, "loss");
+        // Of whom most is lost is not known.
+        assert!(!fault.sentence.contains("caller"), "{}", fault.sentence);
         let limit = parse("delay-ms=1,cpu=5").unwrap();
         assert_eq!(judge(&step, &limit, Circumstances::default()), None);
     }

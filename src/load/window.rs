@@ -1,5 +1,6 @@
 //! A step's figures: from what was read at both ends of a window to what is told of it.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 use unisono_timer::host::HostFacts;
@@ -140,7 +141,9 @@ fn streams(
         ..Packets::default()
     };
     let (mut gaps, mut longest_gap_ns) = (0, 0);
-    for (_, figures) in &flowing {
+    let mut gaps_of: HashMap<usize, u64> = HashMap::with_capacity(flowing.len());
+    for (part, figures) in &flowing {
+        gaps_of.insert(part.number, figures.gaps);
         packets.received += figures.received;
         packets.lost += figures.lost;
         packets.late += figures.late;
@@ -157,6 +160,7 @@ fn streams(
     {
         let silence = pause.to_ns.saturating_sub(pause.from_ns);
         gaps += 1;
+        gaps_of.entry(pause.caller).and_modify(|gaps| *gaps += 1);
         longest_gap_ns = longest_gap_ns.max(silence);
         held_against.record(silence.saturating_sub(FRAME_NS));
     }
@@ -164,19 +168,24 @@ fn streams(
     let worst = flowing
         .iter()
         .max_by_key(|(_, figures)| figures.deviations.quantile_ns(0.99));
+    let over_streams = |value: fn(&StreamFigures) -> f64| {
+        percentiles(flowing.iter().map(|(_, figures)| value(figures)).collect())
+    };
     Streams {
         count: flowing.len(),
         silent: flowing
             .iter()
             .filter(|(_, figures)| figures.received == 0)
             .count(),
-        loss_percent: percentiles(
-            flowing
-                .iter()
-                .map(|(_, figures)| loss_percent(figures))
-                .collect(),
-        ),
+        loss_percent: over_streams(loss_percent),
         deviation_us: microseconds(&deviation),
+        stream_deviation_p99_us: over_streams(|figures| {
+            figures.deviations.quantile_ns(0.99) as f64 / 1000.0
+        }),
+        stream_deviation_max_us: over_streams(|figures| {
+            figures.deviations.max_ns() as f64 / 1000.0
+        }),
+        stream_gaps: percentiles(gaps_of.into_values().map(|gaps| gaps as f64).collect()),
         worst: worst.map(|(part, figures)| {
             let deviations = &figures.deviations;
             let at = |q| deviations.quantile_ns(q) as f64 / 1000.0;

@@ -5,7 +5,7 @@ use super::{LoadReport, Step};
 /// A column: its name with the unit, and its value; none is an empty field.
 type Column = (&'static str, fn(&Step) -> Option<f64>);
 
-const COLUMNS: [Column; 34] = [
+const COLUMNS: [Column; 37] = [
     ("callers_asked", |s| Some(s.callers.asked as f64)),
     ("callers_connected", |s| Some(s.callers.connected as f64)),
     ("conferences", |s| Some(s.conferences as f64)),
@@ -70,6 +70,13 @@ const COLUMNS: [Column; 34] = [
         Some(s.generator.receive_drops as f64)
     }),
     ("steal_percent", |s| Some(s.generator.steal_percent)),
+    ("stream_deviation_p99_p99_us", |s| {
+        Some(s.streams.stream_deviation_p99_us.p99)
+    }),
+    ("stream_deviation_max_p99_us", |s| {
+        Some(s.streams.stream_deviation_max_us.p99)
+    }),
+    ("stream_gaps_max", |s| Some(s.streams.stream_gaps.max)),
 ];
 
 /// A head line with names and units, and one line a step. What was not measured is empty.

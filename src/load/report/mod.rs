@@ -233,6 +233,15 @@ pub struct Streams {
     /// How far the time between two packets of a stream was from the packet time, over the packets of all streams.
     /// By kernel time stamps of arrival.
     pub deviation_us: Percentiles,
+    /// Each stream's own 99th percentile of the deviation, over the streams: whether some fare worse than others.
+    #[serde(default)]
+    pub stream_deviation_p99_us: Percentiles,
+    /// Each stream's greatest deviation, over the streams.
+    #[serde(default)]
+    pub stream_deviation_max_us: Percentiles,
+    /// Each stream's silences of more than 60 ms, how many, over the streams.
+    #[serde(default)]
+    pub stream_gaps: Percentiles,
     /// The stream with the greatest 99th percentile.
     pub worst: Option<WorstStream>,
     /// Silences of more than 60 ms in a stream that should flow.
@@ -441,6 +450,21 @@ mod tests {
         assert!(error.to_string().contains("unisono-load/2"), "{error}");
         let error = LoadReport::from_json("[1]").unwrap_err();
         assert!(error.to_string().contains("--json"), "{error}");
+    }
+
+    #[test]
+    fn a_report_of_before_streams_were_told_apart_is_still_read() {
+        let mut value = serde_json::to_value(sample::plain()).unwrap();
+        let streams = value["steps"][0]["streams"].as_object_mut().unwrap();
+        for later in [
+            "stream_deviation_p99_us",
+            "stream_deviation_max_us",
+            "stream_gaps",
+        ] {
+            assert!(streams.remove(later).is_some(), "{later}");
+        }
+        let report = LoadReport::from_json(&value.to_string()).unwrap();
+        assert_eq!(report.steps[0].streams.stream_gaps, Percentiles::default());
     }
 
     #[test]

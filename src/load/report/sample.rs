@@ -55,6 +55,7 @@ pub(crate) fn ramp() -> LoadReport {
     }];
     last.streams.deviation_us = spread(400_000, 900.0, 31_500.0);
     last.streams.gaps = 1234;
+    last.streams.stream_gaps = spread(1597, 1.0, 4.0);
     last.streams.longest_gap_ms = 310.0;
     last.streams.packets.lost = 4_000;
     last.mouth_to_ear = None;
@@ -115,6 +116,12 @@ fn step(callers: usize) -> Step {
             silent: 0,
             loss_percent: Percentiles::default(),
             deviation_us: spread(packets, 20.0 + size / 10.0, 100.0 + size),
+            stream_deviation_p99_us: spread(callers as u64, 80.0 + size, 150.0 + size),
+            stream_deviation_max_us: spread(callers as u64, 160.0 + size, 200.0 + size),
+            stream_gaps: Percentiles {
+                count: callers as u64,
+                ..Percentiles::default()
+            },
             worst: Some(WorstStream {
                 caller: 5,
                 conference: 0,

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::words::{
-    counted, doubts, figure, grouped, heard, plan_sentence, server_sentence, troubles,
-    verdict_sentence,
+    counted, doubts, figure, grouped, heard, plan_sentence, server_sentence, streams_sentence,
+    troubles, verdict_sentence,
 };
 use super::{LoadReport, Percentiles, Step, Verdict};
 use crate::jitter::{Paint, broken};
@@ -63,6 +63,9 @@ pub fn table(report: &LoadReport, paint: Paint) -> String {
         for trouble in troubles(step) {
             say(&mut text, "       ", &trouble, str::to_owned);
         }
+    }
+    if let Some(streams) = report.steps.last().and_then(streams_sentence) {
+        say(&mut text, "", &streams, str::to_owned);
     }
     say(&mut text, "", &generator(&report.steps), |line| {
         paint.dim(line)

@@ -118,6 +118,27 @@ pub(super) fn verdict_sentence(verdict: &Verdict) -> String {
     }
 }
 
+/// How the streams of a step fared one by one, and whose was the worst; nothing where no packet followed another.
+pub(super) fn streams_sentence(step: &Step) -> Option<String> {
+    let worst = step.streams.worst.as_ref()?;
+    let each = &step.streams.stream_deviation_p99_us;
+    let ms = |us: f64| figure(us / 1000.0);
+    (worst.deviation_us.count > 0 && each.count > 0).then(|| {
+        format!(
+            "Streams at {}: half of them have a p99 of at most {} ms, 99 % of at most {} ms; worst: caller {} in conference {}, p99 {} ms, \
+             max {} ms, loss {} %.",
+            counted(step.callers.asked, "caller"),
+            ms(each.p50),
+            ms(each.p99),
+            worst.caller,
+            worst.conference,
+            ms(worst.deviation_us.p99),
+            ms(worst.deviation_us.max),
+            figure(worst.loss_percent),
+        )
+    })
+}
+
 /// What went wrong in a step beside its figures, a sentence each.
 pub(super) fn troubles(step: &Step) -> Vec<String> {
     let mut troubles = Vec::new();
