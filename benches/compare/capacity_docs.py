@@ -207,7 +207,9 @@ def ramp_cell(entries):
     held = [entry["held"] or 0 for entry in good]
     open_end = "≥ " if all(entry["broke"] is None or entry["by_generator"] for entry in good) else ""
     reasons = sorted({gave_way(entry["by_generator"], entry["why"]) for entry in good if entry["broke"]})
-    return f"{open_end}{spread(held, 0)}" + (f": {'; '.join(reasons)}" if reasons else "")
+    # Where the first step was too many, how many are not is not known.
+    many = f"fewer than {min(entry['broke'] for entry in good):,}" if not any(held) else f"{open_end}{spread(held, 0)}"
+    return many + (f": {'; '.join(reasons)}" if reasons else "")
 
 
 def gave_way(by_generator, why):

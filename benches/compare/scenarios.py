@@ -260,8 +260,8 @@ def steps(first, last, factor):
 
 
 # What a call costs besides the window, s: a server's start and end, and each caller's entering and leaving. By trial on 2 processors.
-START_SECONDS = {UNISONO: 1.0, SHARED: 1.0, ASTERISK: 5.0, JANUS: 1.5}
-CALLER_SECONDS = {UNISONO: 1 / 500, SHARED: 1 / 500, ASTERISK: 1 / 60, JANUS: 1 / 60}
+START_SECONDS = {UNISONO: 1.0, SHARED: 1.0, ASTERISK: 2.0, JANUS: 1.0}
+CALLER_SECONDS = {UNISONO: 1 / 500, SHARED: 1 / 500, ASTERISK: 1 / 120, JANUS: 1 / 120}
 # Settling, listening, and the generator's own beginning and end.
 WINDOW_SECONDS = 3.5
 
