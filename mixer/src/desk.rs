@@ -8,9 +8,10 @@ use crate::limiter::Limiter;
 use crate::rate::{MAX_FRAME, SampleRate};
 use crate::resample::{Bank, Filter, MAX_PAST, WINDOW, widen};
 use crate::room::Room;
-use crate::samples::{self, Ramp};
+use crate::samples::Ramp;
 use crate::strip::Strip;
 use crate::talk::TalkChange;
+use crate::vector;
 
 pub use feed::Feed;
 
@@ -23,6 +24,7 @@ pub struct Desk {
 impl Desk {
     /// Allocates what all ticks of all rooms will need. Nothing else here allocates.
     pub fn new() -> Self {
+        vector::prepare();
         Self {
             bank: Bank::get(),
             buffers: Box::new(Buffers::new()),
@@ -79,7 +81,7 @@ impl<'a> Intake<'a> {
         let gain = strip.input.target;
         let verdict = strip
             .detector
-            .frame(samples::mean_square(frame) * gain * gain, strip.may_speak());
+            .frame(vector::mean_square(frame) * gain * gain, strip.may_speak());
         let ramp = strip.go_input(verdict.open, self.room.rate.frame_len());
         if ramp.from != 0.0 || ramp.to != 0.0 {
             self.contribute(strip, Some(frame), ramp);
@@ -136,7 +138,7 @@ impl<'a> Intake<'a> {
             let common = &mut buffers.common[index][..len];
             room.limiters[index].process(&buffers.sum[MAX_PAST..][..len], common);
             buffers.common_at[index] = room.serial;
-            room.level = samples::mean_square(common);
+            room.level = vector::mean_square(common);
         } else {
             room.limiters[index].pass_silence();
             room.level = 0.0;
@@ -217,7 +219,7 @@ impl<'a> Intake<'a> {
                     }
                 }
                 if !unity {
-                    ramp.apply(scaled);
+                    vector::ramp(ramp, scaled);
                 }
                 strip.input_limiter.process(scaled, contribution);
             }
@@ -227,7 +229,7 @@ impl<'a> Intake<'a> {
         if self.room.contributors == 0 {
             sum.fill(0);
         }
-        samples::add(sum, contribution);
+        vector::add(sum, contribution);
         self.room.contributors += 1;
     }
 }
@@ -425,7 +427,7 @@ impl Mix<'_> {
             );
             filter.run(window, streams, mixed);
         } else if contributed {
-            samples::subtract(&sum[MAX_PAST..][..len], &strip.contribution[..len], mixed);
+            vector::subtract(&sum[MAX_PAST..][..len], &strip.contribution[..len], mixed);
         } else {
             mixed.copy_from_slice(&sum[MAX_PAST..][..len]);
         }
@@ -436,12 +438,12 @@ impl Mix<'_> {
         if audible && !(volume.is_unity() && door.is_unity()) {
             let from = volume.now * door.now;
             let over = if from == 0.0 { len / 8 } else { len };
-            Ramp {
+            let ramp = Ramp {
                 from,
                 to: volume.target * door.target,
                 over,
-            }
-            .apply(mixed);
+            };
+            vector::ramp(ramp, mixed);
         }
         if let Some(private) = private {
             let scaled = &mut scaled[..len];
@@ -449,7 +451,7 @@ impl Mix<'_> {
                 *scaled = i32::from(sample);
             }
             if !volume.is_unity() {
-                volume_ramp.apply(scaled);
+                vector::ramp(volume_ramp, scaled);
             }
             for (mixed, &sample) in mixed.iter_mut().zip(&*scaled) {
                 *mixed = mixed.saturating_add(sample);

@@ -3,14 +3,14 @@
 //! 0 dBov is a square wave of full scale; a sine of full scale is -3.01 dBov. Silence, and
 //! anything weaker, is [`SILENCE_DBOV`].
 
-use crate::samples;
+use crate::vector;
 
 /// The level of silence, and the lowest that is reported.
 pub const SILENCE_DBOV: f32 = -127.0;
 
 /// The level of a frame, in dBov. An empty frame is silent.
 pub fn of_frame(frame: &[i16]) -> f32 {
-    from_mean_square(samples::mean_square(frame))
+    from_mean_square(vector::mean_square(frame))
 }
 
 /// A mean square of samples, as dBov.

@@ -40,7 +40,7 @@
 //! assert!(matches!(mix.hear(&mut bob, None), Hearing::Common(heard) if heard[159] == 9_000));
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod desk;
 pub mod level;
@@ -52,6 +52,7 @@ mod samples;
 mod strip;
 mod talk;
 pub mod tone;
+mod vector;
 
 pub use desk::{Desk, Feed, Hearing, Intake, Mix};
 pub use rate::{MAX_FRAME, SampleRate};

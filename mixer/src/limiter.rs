@@ -9,7 +9,7 @@
 //! then grows by 50 dB a second: after two equal voices it is back in 0.16 s, after ten in 0.44 s. While the gain is 1 and
 //! the input fits 16 bits, output equals input bit for bit.
 
-use crate::samples;
+use crate::{samples, vector};
 
 /// The state of one limiter: its gain, and how long it is still held. 8 bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,10 +35,7 @@ impl Limiter {
     /// unwritten otherwise.
     pub fn process(&mut self, mix: &[i32], out: &mut [i16]) {
         debug_assert!(mix.len() == out.len() && mix.len().is_multiple_of(SUB_FRAMES * LANES));
-        if self.gain == 1.0 && samples::narrow(mix, out) {
-            return;
-        }
-        self.limit(mix, out);
+        vector::limit(self, mix, out);
     }
 
     /// Lets 20 ms of silence pass.
@@ -48,28 +45,41 @@ impl Limiter {
         }
     }
 
-    fn limit(&mut self, mix: &[i32], out: &mut [i16]) {
+    /// [`Self::process`], for `vector.rs` to compile.
+    #[inline(always)]
+    pub(crate) fn process_inline(&mut self, mix: &[i32], out: &mut [i16]) {
+        if self.gain == 1.0 && samples::narrow(mix, out) {
+            return;
+        }
         let step = (mix.len() / SUB_FRAMES).max(1);
-        let mut ceilings = [1.0_f32; SUB_FRAMES + 1];
-        for (ceiling, part) in ceilings.iter_mut().zip(mix.chunks_exact(step)) {
-            *ceiling = highest_gain(samples::peak(part));
+        let mut peaks = [0; CEILINGS];
+        for (peak, part) in peaks.iter_mut().zip(mix.chunks_exact(step)) {
+            *peak = samples::peak(part);
+        }
+        let mut ceilings = [1.0_f32; CEILINGS];
+        for (ceiling, &peak) in ceilings.iter_mut().zip(&peaks) {
+            *ceiling = highest_gain(peak);
+        }
+        let first = self.gain;
+        let mut gains = [first; SUB_FRAMES + 1];
+        for n in 0..SUB_FRAMES {
+            self.gain = self.next_gain(ceilings[n].min(ceilings[n + 1]));
+            gains[n + 1] = self.gain;
         }
         let parts = mix.chunks_exact(step).zip(out.chunks_exact_mut(step));
-        for (n, (part, out)) in parts.take(SUB_FRAMES).enumerate() {
-            let from = self.gain;
-            let to = self.next_gain(ceilings[n].min(ceilings[n + 1]));
-            if from > ceilings[n] {
-                fall(from, to, part, out);
-            } else if from == 1.0 && to == 1.0 {
-                samples::narrow(part, out);
-            } else {
-                glide(from, (to - from) / step as f32, part, out);
-            }
-            self.gain = to;
+        let slopes: [f32; SUB_FRAMES] =
+            std::array::from_fn(|n| (gains[n + 1] - gains[n]) / step as f32);
+        for ((&from, &slope), (part, out)) in gains.iter().zip(&slopes).zip(parts) {
+            glide(from, slope, part, out);
+        }
+        // Only before the first can the gain be too high already.
+        if first > ceilings[0] {
+            fall(first, gains[1], &mix[..step], &mut out[..step]);
         }
     }
 
     /// The gain one sub-frame later, at most `ceiling`.
+    #[inline(always)]
     fn next_gain(&mut self, ceiling: f32) -> f32 {
         if ceiling < 1.0 && ceiling <= self.gain * TOUCHING {
             self.hold = HOLD_SUB_FRAMES;
@@ -93,6 +103,8 @@ impl Default for Limiter {
 const SUB_FRAMES: usize = 20;
 /// Sub-frames are whole groups of so many samples at every rate.
 const LANES: usize = 8;
+/// Ceilings of the sub-frames, one of 1 for what comes after the frame, and up to whole vectors.
+const CEILINGS: usize = 24;
 /// How long the gain stays after the last peak, in sub-frames.
 const HOLD_SUB_FRAMES: u8 = 40;
 /// Growth of the gain in a sub-frame of 1 ms: 0.05 dB.
@@ -101,6 +113,7 @@ const RELEASE: f32 = 1.005_773;
 const TOUCHING: f32 = 1.02;
 
 /// The highest gain at which a peak (as [`samples::peak`] counts) fits 16 bits.
+#[inline(always)]
 fn highest_gain(peak: i32) -> f32 {
     if peak <= 32_767 {
         1.0
@@ -109,7 +122,8 @@ fn highest_gain(peak: i32) -> f32 {
     }
 }
 
-/// Multiplies by a gain that moves by `slope` a sample.
+/// Multiplies by a gain that moves by `slope` a sample. What is multiplied by 1 is exact.
+#[inline(always)]
 fn glide(from: f32, slope: f32, part: &[i32], out: &mut [i16]) {
     let offsets: [f32; LANES] = std::array::from_fn(|lane| slope * (lane + 1) as f32);
     let groups = part
@@ -126,6 +140,7 @@ fn glide(from: f32, slope: f32, part: &[i32], out: &mut [i16]) {
 }
 
 /// A sample times a gain that makes it fit; the clamp only catches the rounding of extreme ratios.
+#[inline(always)]
 fn fitted(sample: i32, gain: f32) -> i16 {
     /// 1.5 * 2^23: added to it, a small number leaves its nearest integer in the low bits.
     const ROUNDER: f32 = 12_582_912.0;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::rate::{MAX_FRAME, SampleRate};
-use crate::samples;
+use crate::{samples, vector};
 
 /// Delay of a conversion, in samples of the lower of the two rates. None between equal rates.
 pub const fn delay_samples(from: SampleRate, to: SampleRate) -> usize {
@@ -149,11 +149,17 @@ impl Filter {
     }
 
     /// Converts. `window` is [`Self::taps`] samples of the past and then the frame; `scratch` is overwritten.
+    pub(crate) fn run(&self, window: &[f32], scratch: &mut [f32; WINDOW], out: &mut [i32]) {
+        vector::resample(self, window, scratch, out);
+    }
+
+    /// [`Self::run`], for `vector.rs` to compile.
     ///
     /// Every `up`-th output uses the same coefficients, on inputs that lie `down` apart. With the input
     /// dealt out to `down` streams, blocks of such outputs are sums of contiguous slices times one
     /// coefficient each, which vectorises without any horizontal sum.
-    pub(crate) fn run(&self, window: &[f32], scratch: &mut [f32; WINDOW], out: &mut [i32]) {
+    #[inline(always)]
+    pub(crate) fn run_inline(&self, window: &[f32], scratch: &mut [f32; WINDOW], out: &mut [i32]) {
         let (up, down) = (self.up, self.down);
         let stride = window.len().div_ceil(down);
         let streams = if down == 1 {

@@ -1,8 +1,12 @@
 //! The inner loops, written so that the compiler turns them into vector code on every target.
+//!
+//! They are always inlined, so that each becomes code of its caller's instruction set: `vector.rs` calls them from functions for
+//! the widest vectors that the processor has.
 
 /// Adds 16-bit samples to a 32-bit sum.
 ///
 /// Wrapping, so that subtracting what was added is exact under all circumstances.
+#[inline(always)]
 pub(crate) fn add(sum: &mut [i32], samples: &[i16]) {
     for (sum, &sample) in sum.iter_mut().zip(samples) {
         *sum = sum.wrapping_add(i32::from(sample));
@@ -10,6 +14,7 @@ pub(crate) fn add(sum: &mut [i32], samples: &[i16]) {
 }
 
 /// `difference = sum - samples`, the exact inverse of [`add`].
+#[inline(always)]
 pub(crate) fn subtract(sum: &[i32], samples: &[i16], difference: &mut [i32]) {
     for ((difference, &sum), &sample) in difference.iter_mut().zip(sum).zip(samples) {
         *difference = sum.wrapping_sub(i32::from(sample));
@@ -17,6 +22,7 @@ pub(crate) fn subtract(sum: &[i32], samples: &[i16], difference: &mut [i32]) {
 }
 
 /// Mean square of a frame; 0 of an empty one.
+#[inline(always)]
 pub(crate) fn mean_square(frame: &[i16]) -> f32 {
     // Two squares of 16-bit samples fit 32 bits without sign; the rest is summed in 64.
     let (pairs, rest) = frame.as_chunks::<2>();
@@ -30,29 +36,35 @@ pub(crate) fn mean_square(frame: &[i16]) -> f32 {
 }
 
 /// Writes `mix` as 16 bits if all of it fits, else says `false` and leaves `out` unspecified.
+#[inline(always)]
 pub(crate) fn narrow(mix: &[i32], out: &mut [i16]) -> bool {
     let mut outside = 0_u32;
     for (out, &sample) in out.iter_mut().zip(mix) {
         outside |= sample.wrapping_add(32_768) as u32;
-        *out = sample as i16;
+        // What does not fit is discarded; clamped, it takes one instruction to pack.
+        *out = sample.clamp(-32_768, 32_767) as i16;
     }
     outside < 65_536
 }
 
 /// The largest distance from zero, counting -32768 as 32767, so that "fits 16 bits" is one comparison.
+#[inline(always)]
 pub(crate) fn peak(mix: &[i32]) -> i32 {
+    let distance = |sample: i32| sample ^ (sample >> 31);
     let (groups, rest) = mix.as_chunks::<8>();
     let mut peaks = [0; 8];
     for group in groups {
         for (peak, &sample) in peaks.iter_mut().zip(group) {
-            *peak = (sample ^ (sample >> 31)).max(*peak);
+            *peak = distance(sample).max(*peak);
         }
     }
-    rest.iter()
-        .map(|&sample| sample ^ (sample >> 31))
-        .chain(peaks)
-        .max()
-        .unwrap_or(0)
+    let mut peak = rest
+        .iter()
+        .fold(0, |peak: i32, &sample| peak.max(distance(sample)));
+    for lane in peaks {
+        peak = peak.max(lane);
+    }
+    peak
 }
 
 /// A gain that moves on a straight line from `from` to `to` over `over` samples and stays there.
@@ -65,6 +77,7 @@ pub(crate) struct Ramp {
 
 impl Ramp {
     /// Multiplies in place, rounding to nearest, saturating at 32 bits.
+    #[inline(always)]
     pub(crate) fn apply(self, samples: &mut [i32]) {
         let (moving, steady) = samples.split_at_mut(self.over.min(samples.len()));
         let step = (self.to - self.from) / self.over.max(1) as f32;
@@ -80,12 +93,14 @@ impl Ramp {
 }
 
 /// One sample times a gain, rounded to nearest, saturating at 32 bits.
+#[inline(always)]
 pub(crate) fn scale(sample: i32, gain: f32) -> i32 {
     round(sample as f32 * gain)
 }
 
 /// Nearest integer, halves away from zero, saturating. Faster than `f32::round` where the
 /// target has no rounding instruction.
+#[inline(always)]
 pub(crate) fn round(value: f32) -> i32 {
     (value + 0.5_f32.copysign(value)) as i32
 }

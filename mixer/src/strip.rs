@@ -6,8 +6,9 @@ use crate::level;
 use crate::limiter::Limiter;
 use crate::rate::{MAX_FRAME, SampleRate};
 use crate::resample::MAX_PAST;
-use crate::samples::{self, Ramp};
+use crate::samples::Ramp;
 use crate::talk::Detector;
+use crate::vector;
 
 /// What a participant may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -209,7 +210,7 @@ impl Strip {
         self.may_speak()
             && self
                 .detector
-                .would_hear(samples::mean_square(frame) * gain * gain)
+                .would_hear(vector::mean_square(frame) * gain * gain)
     }
 
     /// Level of the last frame after the input gain, in dBov. -127 without one.

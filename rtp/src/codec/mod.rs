@@ -6,7 +6,7 @@
 //!
 //! | file | format |
 //! |---|---|
-//! | `g711.rs` | PCMU, PCMA |
+//! | `g711.rs`, `g711/vector.rs` | PCMU, PCMA |
 //! | `g722.rs` | G722 |
 //! | `l16.rs` | L16 |
 //! | `opus.rs` | Opus, by libopus |
@@ -15,7 +15,8 @@
 mod g711;
 mod g722;
 mod l16;
-#[allow(unsafe_code)] // libopus is C; every other codec is free of it.
+#[allow(unsafe_code)]
+// libopus is C; the other codecs have none but where G.711 chooses its vectors.
 mod opus;
 pub mod opus_pack;
 
@@ -175,6 +176,7 @@ enum DecoderState {
 impl Decoder {
     /// A decoder in its initial state.
     pub fn new(codec: Codec) -> Self {
+        g711::prepare();
         let state = match codec {
             Codec::Pcmu | Codec::Pcma | Codec::L16 { .. } => DecoderState::None,
             Codec::G722 => DecoderState::G722(Box::new(g722::Decoder::new())),
@@ -307,6 +309,8 @@ enum EncoderState {
 impl Encoder {
     /// An encoder in its initial state; Opus with [`OpusSettings::default`].
     pub fn new(codec: Codec) -> Self {
+        g711::prepare();
+        g711::prepare();
         let state = match codec {
             Codec::Pcmu | Codec::Pcma | Codec::L16 { .. } => EncoderState::None,
             Codec::G722 => EncoderState::G722(Box::new(g722::Encoder::new())),
