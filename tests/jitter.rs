@@ -142,7 +142,16 @@ fn standard_output_is_nothing_but_the_json_asked_for() {
 
 #[test]
 fn interrupted_it_still_reports_what_it_has() {
-    let folder = Folder::new("interrupted");
+    ended_by(Signal::SIGINT);
+}
+
+#[test]
+fn a_terminal_that_is_closed_costs_nothing_that_was_measured() {
+    ended_by(Signal::SIGHUP);
+}
+
+fn ended_by(signal: Signal) {
+    let folder = Folder::new(signal.as_str());
     let json = folder.path("a.json");
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_unisono"))
         .args(["jitter", "--duration", "1h", "--json", &json])
@@ -157,7 +166,7 @@ fn interrupted_it_still_reports_what_it_has() {
         assert!(said.read_line(&mut line).unwrap() > 0, "it ended by itself");
     }
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
-    kill(pid, Signal::SIGINT).unwrap();
+    kill(pid, signal).unwrap();
     let mut rest = String::new();
     while said.read_line(&mut rest).unwrap() > 0 {}
     let status = child.wait().unwrap();

@@ -12,7 +12,7 @@ use super::distribution::{Distribution, QUANTILES};
 use super::figures::nanos;
 use super::interval::{Interval, interval_length};
 use super::naming::{method_name, policy_name};
-use super::report::{Judged, Report};
+use super::report::{Judged, LoadRecord, Report};
 
 /// The version of the format.
 pub const SCHEMA: &str = "unisono-jitter/1";
@@ -30,6 +30,9 @@ pub struct Document {
     pub command: Vec<String>,
     /// What the machine is.
     pub host: Vec<Fact>,
+    /// What the tool's own loads got done.
+    #[serde(default)]
+    pub loads: Vec<LoadRecord>,
     /// Whether every run passed and met every condition.
     pub passed: bool,
     /// The runs in order.
@@ -292,6 +295,7 @@ impl From<&Report> for Document {
             created: humantime::format_rfc3339_seconds(report.created).to_string(),
             command: report.command.clone(),
             host: report.host.iter().map(fact).collect(),
+            loads: report.loads.clone(),
             passed: report.passed(),
             runs: report.runs.iter().map(RunRecord::from).collect(),
         }
@@ -348,6 +352,7 @@ impl From<&Judged> for RunRecord {
             verdict,
             outcomes,
             dahdi,
+            load_failed,
         } = judged;
         Self {
             method: method_name(run.method).to_owned(),
@@ -375,7 +380,7 @@ impl From<&Judged> for RunRecord {
             steal_share: figures.steal_share,
             throttled_share: figures.throttled_share,
             verdict: VerdictRecord {
-                pass: verdict.passed(),
+                pass: verdict.passed() && !load_failed,
                 grade: verdict.grade.name().to_owned(),
                 reasons: verdict.reasons.clone(),
                 remarks: verdict.remarks.clone(),
@@ -480,7 +485,7 @@ mod tests {
         let mut reports = vec![written()];
         // With all that may be missing, and with nothing at all.
         let empty = Report {
-            runs: vec![Judged::new(run_of(20, &[]), None, false)],
+            runs: vec![Judged::new(run_of(20, &[]), &[], None, false)],
             ..report(&[])
         };
         reports.push(Document::from(&empty).to_json());

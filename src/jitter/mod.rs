@@ -46,7 +46,7 @@ pub use self::interval::{Interval, interval_length, intervals};
 pub use self::naming::{
     METHODS, measured, method_name, percent, plan_name, policy_name, run_name, span,
 };
-pub use self::report::{Judged, Report};
+pub use self::report::{Judged, LoadRecord, Report};
 pub(crate) use self::text::broken;
 pub use self::text::{
     Paint, dahdi_lines, table, write_csv, write_hgrm, write_histogram, write_hlog,

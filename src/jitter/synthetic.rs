@@ -182,10 +182,11 @@ pub(crate) fn report(shapes: &[Shape]) -> super::Report {
         command: ["unisono", "jitter", "--assert", "p99<1s,missed=0"]
             .map(str::to_owned)
             .to_vec(),
+        loads: Vec::new(),
         host: vec![("kernel".to_owned(), "Linux <6.1> & more".to_owned())],
         runs: shapes
             .iter()
-            .map(|shape| super::Judged::new(run(shape), Some(&gate), true))
+            .map(|shape| super::Judged::new(run(shape), &[], Some(&gate), true))
             .collect(),
         not_begun: Vec::new(),
     }

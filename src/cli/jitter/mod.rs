@@ -23,14 +23,14 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use unisono_timer::host::HostFacts;
+use unisono_timer::jitter::Policy;
 use unisono_timer::jitter::load::Load;
-use unisono_timer::jitter::{JitterError, Policy};
 
 use self::choices::{Cpus, Methods, cpus, duration, load, methods, policy};
-use self::measuring::Measured;
+use self::measuring::{Measured, Measurement};
 use self::outputs::Outputs;
 use super::{WRONG_INPUT, complain};
-use crate::jitter::{Gate, Judged, Paint, Report, plan_name, table};
+use crate::jitter::{Gate, Judged, LoadRecord, Paint, Report, plan_name, table};
 
 /// Arguments of `unisono jitter`.
 #[derive(Debug, Args)]
@@ -138,19 +138,16 @@ pub(super) fn run(arguments: &JitterArguments) -> ExitCode {
         Ok(measured) => measured,
         Err(error) => {
             complain(&error);
-            return ExitCode::from(match error {
-                measuring::MeasuringError::Jitter(
-                    JitterError::Period { .. }
-                    | JitterError::Duration { .. }
-                    | JitterError::TooManyTicks { .. },
-                ) => WRONG_INPUT,
-                _ => 1,
-            });
+            return ExitCode::FAILURE;
         }
     };
+    let failure = measured.failure.as_ref().map(ToString::to_string);
     let report = report(measured, arguments);
     // First to people: a disk that is full must not cost them what was measured.
     show(&report, outputs.uses_stdout());
+    if let Some(failure) = failure {
+        complain(&failure);
+    }
     let failures = outputs.write(&report);
     if !failures.is_empty() {
         failures.iter().for_each(|failure| complain(failure));
@@ -165,21 +162,15 @@ fn refuse(complaint: &dyn std::fmt::Display) -> ExitCode {
 }
 
 fn report(measured: Measured, arguments: &JitterArguments) -> Report {
-    let mut host: Vec<(String, String)> = HostFacts::read()
+    let host = HostFacts::read()
         .lines()
         .into_iter()
         .map(|(label, value)| (label.to_owned(), value))
         .collect();
-    for work in measured.work {
-        let failed = work
-            .error
-            .map_or_else(String::new, |error| format!("; {error}"));
-        host.push((
-            format!("load {}", work.load),
-            format!("{} {}{failed}", work.amount, work.unit),
-        ));
-    }
-    let judged = |run| Judged::new(run, arguments.assert.as_ref(), arguments.dahdi_test);
+    let judged = |Measurement { run, loads }| {
+        let (gate, dahdi) = (arguments.assert.as_ref(), arguments.dahdi_test);
+        Judged::new(run, &loads, gate, dahdi)
+    };
     Report {
         tool: concat!("unisono ", env!("CARGO_PKG_VERSION")).to_owned(),
         created: SystemTime::now(),
@@ -187,6 +178,7 @@ fn report(measured: Measured, arguments: &JitterArguments) -> Report {
             .map(|argument| argument.to_string_lossy().into_owned())
             .collect(),
         host,
+        loads: measured.work.into_iter().map(LoadRecord::from).collect(),
         runs: measured.runs.into_iter().map(judged).collect(),
         not_begun: measured.not_begun.iter().map(plan_name).collect(),
     }

@@ -121,7 +121,7 @@ mod tests {
     fn runs_of_nothing_and_of_one_tick_make_a_page() {
         for samples in [&[][..], &[(0, 0, 0)], &[(0, -5, 0), (9, 1, 8)]] {
             let report = Report {
-                runs: vec![Judged::new(run_of(20, samples), None, false)],
+                runs: vec![Judged::new(run_of(20, samples), &[], None, false)],
                 ..report(&[])
             };
             let page = page(&report);

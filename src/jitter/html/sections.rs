@@ -47,7 +47,7 @@ pub(super) fn head(report: &Report) -> String {
         (true, _) => "",
         (false, true) => "Every beat measured can carry a conference with frames of 20 ms.",
         (false, false) => {
-            "Not every beat measured can carry a conference with frames of 20 ms, or met its conditions."
+            "Not every beat measured can carry a conference with frames of 20 ms, met its conditions, or was measured under all that was asked for."
         }
     };
     let mut text = format!(
@@ -174,6 +174,9 @@ pub(super) fn machine(report: &Report) -> String {
             escaped(label),
             escaped(value)
         );
+    }
+    for load in &report.loads {
+        let _ = writeln!(text, "<dt>load</dt><dd>{}</dd>", escaped(&load.line()));
     }
     let _ = write!(
         text,
@@ -322,6 +325,7 @@ fn grants(judged: &Judged) -> String {
 fn badge(judged: &Judged) -> String {
     let grade = judged.verdict.grade;
     let words = match grade {
+        _ if judged.load_failed => return "<b class=\"badge fail\">NO LOAD</b>".to_owned(),
         Grade::Good => "PASS good",
         Grade::Fair => "PASS fair",
         Grade::Fail => "FAIL",

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_histogram_is_laid_out_as_cyclictest_does() {
         let run = run_of(20, &[(0, 1_500, 0), (1, 3_999, 0), (3, 2_000, 1)]);
-        let text = written(&[Judged::new(run, None, false)]);
+        let text = written(&[Judged::new(run, &[], None, false)]);
         let expected = "# Thread 0: timerfd, 20 ms, fifo:80\n# Histogram\n\
                         000000 000000\n000001 000001\n000002 000000\n000003 000001\n\
                         # Total: 000000003\n# Min Latencies: 00001\n# Avg Latencies: 06668\n\
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_run_without_ticks_is_all_zero() {
-        let text = written(&[Judged::new(run_of(20, &[]), None, false)]);
+        let text = written(&[Judged::new(run_of(20, &[]), &[], None, false)]);
         assert_eq!(summary(&text, "Min Latencies"), [0]);
         assert_eq!(summary(&text, "Avg Latencies"), [0]);
     }

@@ -56,12 +56,14 @@ const COLUMNS: usize = 100;
 /// Everything a person wants to know at once. Within 100 columns.
 pub fn table(report: &Report, paint: Paint) -> String {
     let mut text = String::new();
-    let loads = report
-        .runs
-        .first()
-        .map_or(&[][..], |judged| &judged.run.loads);
-    if !loads.is_empty() {
-        let _ = writeln!(text, "Load while measuring: {}", loads.join(", "));
+    if !report.loads.is_empty() {
+        text += "Load while measuring:\n";
+    }
+    for load in &report.loads {
+        say(&mut text, &load.line(), |line| match load.error {
+            Some(_) => paint.bad(line),
+            None => line.to_owned(),
+        });
     }
     let _ = writeln!(
         text,
@@ -99,7 +101,7 @@ pub fn table(report: &Report, paint: Paint) -> String {
         );
     }
     for name in &report.not_begun {
-        let _ = writeln!(text, "Not measured, as it was ended early: {name}");
+        let _ = writeln!(text, "Not measured, as it ended early: {name}");
     }
     let shared = shared_remarks(report);
     for judged in &report.runs {
@@ -172,6 +174,7 @@ fn row(judged: &Judged, paint: Paint) -> String {
         run,
         figures,
         verdict,
+        load_failed,
         ..
     } = judged;
     let p = |q| measured(figures.corrected.quantile(q));
@@ -196,6 +199,7 @@ fn row(judged: &Judged, paint: Paint) -> String {
         percent(figures.corrected.share_above(10_000_000)).replace(' ', ""),
         format!("{} ms", verdict.buffer_ms),
         match verdict.grade {
+            _ if *load_failed => paint.bad("NO LOAD"),
             Grade::Good => paint.good("PASS"),
             Grade::Fair => paint.fair("PASS"),
             Grade::Fail => paint.bad("FAIL"),
@@ -203,8 +207,9 @@ fn row(judged: &Judged, paint: Paint) -> String {
     )
 }
 
-fn grade(grade: Grade, paint: Paint) -> String {
-    match grade {
+fn grade(judged: &Judged, paint: Paint) -> String {
+    match judged.verdict.grade {
+        _ if judged.load_failed => paint.bad("NO LOAD"),
         Grade::Good => paint.good("PASS good"),
         Grade::Fair => paint.fair("PASS fair"),
         Grade::Fail => paint.bad("FAIL"),
@@ -219,8 +224,9 @@ fn said(judged: &Judged, shared: &[String], paint: Paint) -> String {
         verdict,
         outcomes,
         dahdi,
+        ..
     } = judged;
-    let mut text = format!("{}: {}\n", run_name(run), grade(verdict.grade, paint));
+    let mut text = format!("{}: {}\n", run_name(run), grade(judged, paint));
     let mut plain = |words: &str| say(&mut text, words, str::to_owned);
     verdict.reasons.iter().for_each(|reason| plain(reason));
     plain(&machine(figures));
@@ -299,7 +305,8 @@ mod tests {
     use unisono_timer::jitter::{Method, Policy};
 
     use super::*;
-    use crate::jitter::synthetic::{Shape, report};
+    use crate::jitter::synthetic::{Shape, report, run};
+    use crate::jitter::{Document, LoadRecord, page};
 
     #[test]
     fn what_is_true_of_all_runs_is_said_once() {
@@ -311,6 +318,46 @@ mod tests {
             ..report
         };
         assert!(table(&alone, Paint::Plain).contains("memory not granted"));
+    }
+
+    #[test]
+    fn a_load_says_what_it_did_and_one_that_failed_is_no_pass() {
+        let quiet = report(&[Shape::quiet(1)]);
+        assert!(quiet.passed());
+        let load = |load: &str, error: Option<&str>| LoadRecord {
+            load: load.to_owned(),
+            amount: 320,
+            unit: "MiB copied".to_owned(),
+            error: error.map(str::to_owned),
+        };
+        let under = |loads: Vec<LoadRecord>| Report {
+            runs: vec![Judged::new(run(&Shape::quiet(1)), &loads, None, false)],
+            loads,
+            ..quiet.clone()
+        };
+        let well = under(vec![load("mem", None)]);
+        assert!(well.passed());
+        let text = table(&well, Paint::Plain);
+        assert!(
+            text.starts_with("Load while measuring:\n  mem: 320 MiB copied\nmethod "),
+            "{text}"
+        );
+
+        let failed = under(vec![load("mem", None), load("disk", Some("no space left"))]);
+        assert!(!failed.passed());
+        let text = table(&failed, Paint::Plain);
+        for words in [
+            "  mem: 320 MiB copied\n  disk: 320 MiB copied, then it FAILED: no space left\n",
+            "the load disk failed (no space left)",
+        ] {
+            assert!(text.contains(words), "{words} in\n{text}");
+        }
+        assert!(!text.contains("PASS"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS));
+        let document = Document::from(&failed);
+        assert_eq!(document.loads, failed.loads);
+        assert!(!document.passed && !document.runs[0].verdict.pass);
+        assert!(page(&failed).contains("NO LOAD"));
     }
 
     #[test]

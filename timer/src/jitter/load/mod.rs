@@ -20,8 +20,10 @@ mod disk;
 mod memory;
 mod network;
 
+use std::any::Any;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -141,28 +143,34 @@ impl Loads {
                 Load::Disk => disk::prepare()?,
                 Load::Network => network::prepare()?,
             };
-            let progress = Arc::new(Progress::default());
             // From here on dropping `all` ends what has been started.
-            all.running.push(Running {
-                load,
-                progress: Arc::clone(&progress),
-                threads: Vec::new(),
-            });
-            for job in work {
-                let at_work = AtWork {
-                    stop: Arc::clone(&all.stop),
-                    progress: Arc::clone(&progress),
-                };
-                let thread = thread::Builder::new()
-                    .name(format!("load-{load}"))
-                    .spawn(move || at_work.carry_out(job))
-                    .map_err(LoadError::Thread)?;
-                if let Some(running) = all.running.last_mut() {
-                    running.threads.push(thread);
-                }
-            }
+            all.set_to_work(load, work)?;
         }
         Ok(all)
+    }
+
+    /// A thread for each of a load's jobs.
+    fn set_to_work(&mut self, load: Load, jobs: Vec<Job>) -> Result<(), LoadError> {
+        let progress = Arc::new(Progress::default());
+        self.running.push(Running {
+            load,
+            progress: Arc::clone(&progress),
+            threads: Vec::new(),
+        });
+        for job in jobs {
+            let at_work = AtWork {
+                stop: Arc::clone(&self.stop),
+                progress: Arc::clone(&progress),
+            };
+            let thread = thread::Builder::new()
+                .name(format!("load-{load}"))
+                .spawn(move || at_work.carry_out(job))
+                .map_err(LoadError::Thread)?;
+            if let Some(running) = self.running.last_mut() {
+                running.threads.push(thread);
+            }
+        }
+        Ok(())
     }
 
     /// What each has got done so far.
@@ -191,7 +199,7 @@ impl Loads {
         self.stop.store(true, Ordering::Relaxed);
         for running in &mut self.running {
             for thread in running.threads.drain(..) {
-                // A panic of a load was printed by its thread; it is nothing that the measurement needs.
+                // Jobs that panic are caught, and noted as failed.
                 let _ = thread.join();
             }
         }
@@ -275,10 +283,14 @@ struct AtWork {
 
 impl AtWork {
     fn carry_out(&self, job: Job) {
-        if let Err(error) = job(self) {
-            // The first error tells most.
-            let _ = self.progress.failed.set(error.to_string());
-        }
+        // What is shared with others is counted and set in one step each, so a panic leaves nothing half done.
+        let why = match catch_unwind(AssertUnwindSafe(|| job(self))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => format!("it panicked: {}", words_of(&*panic)),
+        };
+        // The first error tells most.
+        let _ = self.progress.failed.set(why);
     }
 
     fn goes_on(&self) -> bool {
@@ -287,5 +299,52 @@ impl AtWork {
 
     fn did(&self, steps: u64) {
         self.progress.steps.fetch_add(steps, Ordering::Relaxed);
+    }
+}
+
+/// What a panic said.
+fn words_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without words")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(job: Job) -> WorkDone {
+        let mut loads = Loads {
+            stop: Arc::new(AtomicBool::new(false)),
+            running: Vec::new(),
+        };
+        loads.set_to_work(Load::Network, vec![job]).unwrap();
+        while loads.running[0]
+            .threads
+            .iter()
+            .any(|thread| !thread.is_finished())
+        {
+            thread::yield_now();
+        }
+        // Known while the others go on, not only at the end.
+        loads.work_done().remove(0)
+    }
+
+    #[test]
+    fn a_load_that_fails_or_panics_says_why_and_keeps_what_it_did() {
+        let failed = ended(Box::new(|at_work| {
+            at_work.did(3);
+            Err(io::Error::other("the disk is full"))
+        }));
+        assert_eq!(
+            (failed.amount, failed.error.as_deref()),
+            (3, Some("the disk is full"))
+        );
+        let panicked = ended(Box::new(|_| panic!("no more than {}", 7)));
+        assert_eq!(
+            panicked.error.as_deref(),
+            Some("it panicked: no more than 7")
+        );
+        assert_eq!(ended(Box::new(|_| Ok(()))).error, None);
     }
 }
