@@ -212,6 +212,9 @@ pub struct IntervalRecord {
     pub deadlines: u64,
     /// Those without a tick of their own.
     pub missed: u64,
+    /// Stalls of 60 ms or more that began in it. `None`: the file is of a version that did not count them.
+    #[serde(default)]
+    pub gaps: Option<u64>,
     /// Median of the corrected lateness, ns.
     pub p50: u64,
     /// Its 99th percentile, ns.
@@ -443,6 +446,7 @@ impl From<&Interval> for IntervalRecord {
         Self {
             deadlines: interval.deadlines,
             missed: interval.missed,
+            gaps: Some(interval.gaps),
             p50: interval.p50,
             p99: interval.p99,
             max: interval.max,

@@ -212,7 +212,8 @@ mod tests {
         let sum = |field: fn(&Interval) -> u64| figures.intervals.iter().map(field).sum::<u64>();
         assert_eq!(sum(|interval| interval.deadlines), figures.deadlines());
         assert_eq!(sum(|interval| interval.missed), figures.missed);
-        assert!(figures.missed > 0);
+        assert_eq!(sum(|interval| interval.gaps), figures.gaps);
+        assert!(figures.missed > 0 && figures.gaps > 0);
         for interval in &figures.intervals {
             let counted: u64 = interval.buckets.iter().map(|&(_, count)| count).sum();
             assert_eq!(counted, interval.deadlines);

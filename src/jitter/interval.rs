@@ -5,7 +5,7 @@ use std::time::Duration;
 use unisono_timer::jitter::{HostSample, Run};
 
 use super::distribution::Distribution;
-use super::figures::deadlines;
+use super::figures::{GAP, deadlines, nanos};
 
 /// A run has at most this many intervals; longer ones get longer intervals.
 const MOST_INTERVALS: u64 = 7200;
@@ -19,6 +19,8 @@ pub struct Interval {
     pub deadlines: u64,
     /// Those that had no tick of their own.
     pub missed: u64,
+    /// Stalls of [`GAP`] or more that began with one of them.
+    pub gaps: u64,
     /// Median lateness, ns, corrected as in [`Figures`](super::Figures).
     pub p50: u64,
     /// Its 99th percentile, ns.
@@ -43,12 +45,13 @@ pub fn interval_length(run: &Run) -> Duration {
 pub fn intervals(run: &Run) -> Vec<Interval> {
     let length = interval_length(run);
     let mut all = Vec::new();
-    cut(run, 2, |start, lateness, missed| {
+    cut(run, 2, |start, lateness, Lost { missed, gaps }| {
         let end = start + length;
         all.push(Interval {
             start,
             deadlines: lateness.count(),
             missed,
+            gaps,
             p50: lateness.quantile(0.5),
             p99: lateness.quantile(0.99),
             max: lateness.max(),
@@ -60,26 +63,39 @@ pub fn intervals(run: &Run) -> Vec<Interval> {
     all
 }
 
+/// What was lost in an interval.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Lost {
+    /// Deadlines without a tick of their own.
+    missed: u64,
+    /// Stalls of [`GAP`] or more.
+    gaps: u64,
+}
+
 /// Calls `each` for every interval in order: its start, the corrected lateness of the deadlines due in it, kept to `digits`
-/// significant digits, and how many of them were missed.
-pub(super) fn cut(run: &Run, digits: u8, mut each: impl FnMut(Duration, &Distribution, u64)) {
+/// significant digits, and what of them was lost.
+pub(super) fn cut(run: &Run, digits: u8, mut each: impl FnMut(Duration, &Distribution, Lost)) {
     let length = interval_length(run);
     let mut lateness = Distribution::with_digits(digits);
-    let mut missed = 0;
+    let mut lost = Lost::default();
     let mut current = 0_u32;
+    // Whether the tick before was the deadline's before, so that a stall would begin with this one.
+    let mut first_of_tick = true;
     for deadline in deadlines(run) {
         let due = u128::from(deadline.number) * run.period.as_nanos() / length.as_nanos();
         while u128::from(current) < due {
-            each(length * current, &lateness, missed);
+            each(length * current, &lateness, lost);
             lateness.clear();
-            missed = 0;
+            lost = Lost::default();
             current += 1;
         }
         lateness.record(deadline.lateness_ns);
-        missed += u64::from(!deadline.had_tick);
+        lost.missed += u64::from(!deadline.had_tick);
+        lost.gaps += u64::from(first_of_tick && deadline.lateness_ns >= nanos(GAP));
+        first_of_tick = deadline.had_tick;
     }
     if !lateness.is_empty() {
-        each(length * current, &lateness, missed);
+        each(length * current, &lateness, lost);
     }
 }
 

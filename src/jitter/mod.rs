@@ -31,7 +31,7 @@ mod tokio;
 mod verdict;
 
 pub use self::compare::{
-    Certainty, CompareError, Comparison, Difference, Judgement, Pair, comparison_table,
+    Certainty, CompareError, Comparison, Difference, Judgement, Pair, Unit, comparison_table,
 };
 pub use self::distribution::{Distribution, QUANTILES};
 pub use self::document::{

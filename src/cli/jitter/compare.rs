@@ -15,7 +15,8 @@ use crate::jitter::{Certainty, Comparison, Document, comparison_table};
     after_help = "Runs are matched by method, period, policy, CPU and load; several of a kind count as one longer run. Each figure \
                   of B is divided by that of A. The range beside a ratio is where the true one lies with the confidence asked for: \
                   seconds of both runs are drawn again and again, so what came in bursts stays in bursts. What one passing \
-                  trouble explains is no difference; longer runs find smaller ones.\n\
+                  trouble explains is no difference; longer runs find smaller ones. A run that only A has, and scheduling that \
+                  only B was refused, count as worse.\n\
                   Exit status: 0 nothing got worse; 1 something did; 2 files that cannot be compared."
 )]
 pub(super) struct CompareArguments {

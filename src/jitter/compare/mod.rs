@@ -1,7 +1,7 @@
 //! Two reports side by side: what got better, what got worse, and what is only chance.
 //!
 //! Runs are matched by method, period, policy, CPU and load; several of a kind in one file count as one longer run. Each
-//! figure of B is divided by that of A. How much such a ratio varies by chance is found by a block bootstrap: whole intervals
+//! figure of B is divided by that of A: lateness, and how often a deadline was missed and time stood still. How much such a ratio varies by chance is found by a block bootstrap: whole intervals
 //! of a second are drawn again and again from both, so that ticks that are late together stay together. The random numbers
 //! are seeded: the same files give the same answer.
 
@@ -11,7 +11,7 @@ mod text;
 use std::collections::BTreeMap;
 
 use super::distribution::Distribution;
-use super::document::{Document, RunRecord};
+use super::document::{Document, IntervalRecord, RunRecord};
 use bootstrap::Blocks;
 
 pub use self::text::comparison_table;
@@ -20,7 +20,7 @@ pub use self::text::comparison_table;
 const COMPARED: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 /// With fewer intervals on either side nothing can be said of chance,
 const FEWEST_INTERVALS: usize = 5;
-/// and of what is rare in them, p99.9 and the maximum, with fewer than these.
+/// and of what is rare in them, p99.9, the maximum and gaps, with fewer than these.
 const FEWEST_FOR_TAILS: usize = 20;
 
 /// How sure a comparison wants to be.
@@ -37,7 +37,7 @@ pub struct Certainty {
 pub struct Comparison {
     /// Runs of the same kind.
     pub pairs: Vec<Pair>,
-    /// What only A has, by name.
+    /// What only A has, by name: B was not measured so, or failed to.
     pub only_a: Vec<String>,
     /// What only B has.
     pub only_b: Vec<String>,
@@ -54,7 +54,9 @@ pub struct Pair {
     pub deadlines: [u64; 2],
     /// Missed ones.
     pub missed: [u64; 2],
-    /// p50, p99, p99.9 and max of the corrected lateness.
+    /// Whether the scheduling asked for was refused.
+    pub refused: [bool; 2],
+    /// p50, p99, p99.9 and max of the corrected lateness; missed deadlines and gaps.
     pub differences: Vec<Difference>,
 }
 
@@ -63,11 +65,13 @@ pub struct Pair {
 pub struct Difference {
     /// Its name.
     pub figure: &'static str,
-    /// A's value, ns.
+    /// In what it is.
+    pub unit: Unit,
+    /// A's value.
     pub a: u64,
-    /// B's, ns.
+    /// B's.
     pub b: u64,
-    /// B's over A's.
+    /// B's over A's, of counts for each deadline; infinite for what only B has.
     pub ratio: f64,
     /// Between which ratios the true one is, with the confidence asked for. `None`: too few intervals to tell.
     pub between: Option<(f64, f64)>,
@@ -75,12 +79,21 @@ pub struct Difference {
     pub judgement: Judgement,
 }
 
+/// What a figure is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Nanoseconds of lateness.
+    Nanos,
+    /// How often something happened.
+    Count,
+}
+
 /// What a ratio says of B.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// Less late, and not by chance.
+    /// Less late, or less often, and not by chance.
     Better,
-    /// Later, and not by chance.
+    /// Later, or more often, and not by chance.
     Worse,
     /// It may be chance, or it is too little to matter.
     Same,
@@ -146,12 +159,13 @@ impl Comparison {
         })
     }
 
-    /// Whether anything got worse.
+    /// Whether anything got worse: a figure, the scheduling, which B was refused and A was not, or a run that B does not
+    /// have any more.
     pub fn worse(&self) -> bool {
-        let differences = self.pairs.iter().flat_map(|pair| &pair.differences);
-        differences
-            .into_iter()
-            .any(|difference| difference.judgement == Judgement::Worse)
+        let worse = |difference: &Difference| difference.judgement == Judgement::Worse;
+        let pair_is_worse =
+            |pair: &Pair| pair.refused == [false, true] || pair.differences.iter().any(worse);
+        !self.only_a.is_empty() || self.pairs.iter().any(pair_is_worse)
     }
 }
 
@@ -159,6 +173,10 @@ impl Comparison {
 struct Kind {
     lateness: Distribution,
     missed: u64,
+    gaps: u64,
+    /// Whether gaps were counted in every interval.
+    gaps_told: bool,
+    refused: bool,
     blocks: Blocks,
 }
 
@@ -178,13 +196,24 @@ impl Kind {
             lateness.record_n(value, count);
         }
         let intervals = runs.iter().flat_map(|run| &run.intervals);
+        let events = |interval: &IntervalRecord| [interval.missed, interval.gaps.unwrap_or(0)];
+        let sum = |count: fn(&RunRecord) -> u64| {
+            let counts = runs.iter().map(|&run| count(run));
+            counts.fold(0, u64::saturating_add)
+        };
+        let refused = |run: &&RunRecord| {
+            let mut parts = run.grant.iter();
+            parts.any(|part| part.part == "scheduling" && !part.granted)
+        };
         Self {
             lateness,
-            missed: runs
-                .iter()
-                .map(|run| run.missed)
-                .fold(0, u64::saturating_add),
-            blocks: Blocks::of(intervals.map(|interval| interval.buckets.as_slice())),
+            missed: sum(|run| run.missed),
+            gaps: sum(|run| run.gaps),
+            gaps_told: intervals.clone().all(|interval| interval.gaps.is_some()),
+            refused: runs.iter().any(refused),
+            blocks: Blocks::of(
+                intervals.map(|interval| (interval.buckets.as_slice(), events(interval))),
+            ),
         }
     }
 }
@@ -194,29 +223,44 @@ fn pair(name: &str, a: &Kind, b: &Kind, certainty: Certainty) -> Pair {
     let (a_blocks, b_blocks) = (a.blocks.len(), b.blocks.len());
     let enough = a_blocks.min(b_blocks) >= FEWEST_INTERVALS;
     let drawn = enough.then(|| bootstrap::ratios(&a.blocks, &b.blocks, &quantiles));
-    let figures = COMPARED.iter().map(|&(figure, q)| {
-        let values = (a.lateness.quantile(q), b.lateness.quantile(q));
-        (figure, values)
+    let times = COMPARED.iter().map(|&(figure, q)| {
+        let values = [a.lateness.quantile(q), b.lateness.quantile(q)];
+        (figure, Unit::Nanos, values)
     });
-    let figures = figures.chain([("max", (a.lateness.max(), b.lateness.max()))]);
+    let max = [a.lateness.max(), b.lateness.max()];
+    // In the order of what is drawn.
+    let figures = times.chain([
+        ("max", Unit::Nanos, max),
+        ("missed", Unit::Count, [a.missed, b.missed]),
+        ("gaps", Unit::Count, [a.gaps, b.gaps]),
+    ]);
+    let deadlines = [a.lateness.count(), b.lateness.count()];
     let differences = figures
         .enumerate()
-        .map(|(place, (figure, (a, b)))| {
-            let ratio = bootstrap::ratio(a, b);
-            // The intervals' histograms are a little coarser than the whole's.
-            let intervals = a_blocks.min(b_blocks);
-            let tail = matches!(figure, "p99.9" | "max");
-            let told = drawn
-                .as_ref()
-                .filter(|_| !tail || intervals >= FEWEST_FOR_TAILS);
-            let between = told.map(|drawn| {
+        .map(|(place, (figure, unit, [of_a, of_b]))| {
+            let ratio = match unit {
+                Unit::Nanos => bootstrap::ratio(of_a, of_b),
+                Unit::Count => {
+                    let rates = [(of_a, deadlines[0]), (of_b, deadlines[1])]
+                        .map(|(count, deadlines)| bootstrap::rate(count, deadlines));
+                    bootstrap::ratio_of_rates(rates[0], rates[1])
+                }
+            };
+            let enough = match figure {
+                "gaps" if !(a.gaps_told && b.gaps_told) => false,
+                "p99.9" | "max" | "gaps" => a_blocks.min(b_blocks) >= FEWEST_FOR_TAILS,
+                _ => true,
+            };
+            let between = drawn.as_ref().filter(|_| enough).map(|drawn| {
                 let (low, high) = bootstrap::middle(&drawn[place], certainty.confidence);
+                // The intervals' histograms are a little coarser than the whole's.
                 (low.min(ratio), high.max(ratio))
             });
             Difference {
                 figure,
-                a,
-                b,
+                unit,
+                a: of_a,
+                b: of_b,
                 ratio,
                 between,
                 judgement: judge(ratio, between, certainty.tolerance),
@@ -225,8 +269,9 @@ fn pair(name: &str, a: &Kind, b: &Kind, certainty: Certainty) -> Pair {
         .collect();
     Pair {
         name: name.to_owned(),
-        deadlines: [a.lateness.count(), b.lateness.count()],
+        deadlines,
         missed: [a.missed, b.missed],
+        refused: [a.refused, b.refused],
         differences,
     }
 }
@@ -263,7 +308,7 @@ mod tests {
     #[test]
     fn a_file_is_no_different_from_itself() {
         let comparison = compared(&[Shape::stalling(1)], &[Shape::stalling(1)]);
-        assert_eq!(judgements(&comparison), [Judgement::Same; 4]);
+        assert_eq!(judgements(&comparison), [Judgement::Same; 6]);
         assert!(!comparison.worse());
         for difference in &comparison.pairs[0].differences {
             assert_eq!(difference.ratio, 1.0);
@@ -276,7 +321,7 @@ mod tests {
     fn the_same_machine_at_another_time_is_no_different() {
         for seed in 0..10 {
             let comparison = compared(&[Shape::quiet(seed)], &[Shape::quiet(seed + 100)]);
-            assert_eq!(judgements(&comparison), [Judgement::Same; 4], "seed {seed}");
+            assert_eq!(judgements(&comparison), [Judgement::Same; 6], "seed {seed}");
         }
     }
 
@@ -287,10 +332,11 @@ mod tests {
             ..Shape::quiet(2)
         };
         let comparison = compared(&[Shape::quiet(1)], std::slice::from_ref(&slower));
-        assert_eq!(judgements(&comparison), [Judgement::Worse; 4]);
+        assert_eq!(judgements(&comparison)[..4], [Judgement::Worse; 4]);
+        assert_eq!(judgements(&comparison)[4..], [Judgement::Same; 2]);
         assert!(comparison.worse());
         let comparison = compared(&[slower], &[Shape::quiet(1)]);
-        assert_eq!(judgements(&comparison), [Judgement::Better; 4]);
+        assert_eq!(judgements(&comparison)[..4], [Judgement::Better; 4]);
         assert!(!comparison.worse());
     }
 
@@ -299,6 +345,73 @@ mod tests {
         let comparison = compared(&[Shape::quiet(1)], &[Shape::stalling(2)]);
         let judged = judgements(&comparison);
         assert_eq!((judged[0], judged[3]), (Judgement::Same, Judgement::Worse));
+    }
+
+    #[test]
+    fn deadlines_missed_and_gaps_are_judged_and_not_only_shown() {
+        let comparison = compared(&[Shape::quiet(1)], &[Shape::stalling(2)]);
+        let counted = &comparison.pairs[0].differences[4..];
+        for (difference, figure) in counted.iter().zip(["missed", "gaps"]) {
+            assert_eq!(difference.figure, figure);
+            assert_eq!(difference.a, 0);
+            assert!(difference.b > 0, "{difference:?}");
+        }
+        // The lateness is the same; but nobody served some of the deadlines of every second.
+        let quiet = document(&[Shape::quiet(1)]);
+        let mut missing = quiet.clone();
+        for interval in &mut missing.runs[0].intervals {
+            interval.missed = 2;
+        }
+        missing.runs[0].missed = 40;
+        let comparison = Comparison::of(&quiet, &missing, Certainty::default()).unwrap();
+        let judged = judgements(&comparison);
+        assert_eq!(judged[..4], [Judgement::Same; 4]);
+        assert_eq!(judged[4..], [Judgement::Worse, Judgement::Same]);
+        assert!(comparison.worse());
+        let comparison = Comparison::of(&missing, &quiet, Certainty::default()).unwrap();
+        assert_eq!(judgements(&comparison)[4], Judgement::Better);
+        // One second may be chance.
+        missing = quiet.clone();
+        missing.runs[0].intervals[7].missed = 3;
+        missing.runs[0].missed = 3;
+        let comparison = Comparison::of(&quiet, &missing, Certainty::default()).unwrap();
+        assert_eq!(judgements(&comparison)[4], Judgement::Same);
+    }
+
+    #[test]
+    fn gaps_that_a_file_does_not_tell_by_the_second_are_not_judged() {
+        let new = document(&[Shape::stalling(1)]);
+        let mut old = new.clone();
+        for interval in &mut old.runs[0].intervals {
+            interval.gaps = None;
+        }
+        let comparison = Comparison::of(&old, &new, Certainty::default()).unwrap();
+        let judged = judgements(&comparison);
+        assert_eq!(judged[4..], [Judgement::Same, Judgement::Unknown]);
+    }
+
+    #[test]
+    fn scheduling_that_only_b_was_refused_is_worse() {
+        let granted = document(&[Shape::quiet(1)]);
+        let mut refused = granted.clone();
+        refused.runs[0].grant[0].granted = false;
+        let of = |a, b| Comparison::of(a, b, Certainty::default()).unwrap();
+        let comparison = of(&granted, &refused);
+        assert_eq!(judgements(&comparison), [Judgement::Same; 6]);
+        assert!(comparison.worse());
+        assert!(!of(&refused, &granted).worse());
+        assert!(!of(&refused, &refused).worse());
+    }
+
+    #[test]
+    fn a_run_that_b_does_not_have_any_more_is_worse() {
+        let tokio = Shape {
+            method: Method::Tokio,
+            ..Shape::quiet(2)
+        };
+        let (one, both) = ([Shape::quiet(1)], [Shape::quiet(1), tokio]);
+        assert!(compared(&both, &one).worse());
+        assert!(!compared(&one, &both).worse());
     }
 
     #[test]
@@ -377,7 +490,7 @@ mod tests {
         };
         assert_eq!(
             judgements(&compared(&[short], &[slower])),
-            [Judgement::Unknown; 4]
+            [Judgement::Unknown; 6]
         );
     }
 }

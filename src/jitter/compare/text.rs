@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{Comparison, Difference, Judgement};
+use super::{Comparison, Difference, Judgement, Unit};
 use crate::jitter::document::RunRecord;
 use crate::jitter::naming::{measured, span};
 use crate::jitter::text::Paint;
@@ -43,11 +43,22 @@ pub fn comparison_table(comparison: &Comparison, paint: Paint) -> String {
         for difference in &pair.differences {
             let _ = writeln!(text, "{}", row(difference, paint));
         }
+        let remark = match pair.refused {
+            [false, true] => paint.bad(
+                "B was refused this scheduling and measured without, which is worse whatever the figures say",
+            ),
+            [true, false] => "A was refused this scheduling and measured without".to_owned(),
+            [true, true] => "both were refused this scheduling and measured without".to_owned(),
+            [false, false] => continue,
+        };
+        let _ = writeln!(text, "  {remark}");
     }
-    for (side, names) in [("A", &comparison.only_a), ("B", &comparison.only_b)] {
-        for name in names {
-            let _ = writeln!(text, "\nonly in {side}: {name}");
-        }
+    for name in &comparison.only_a {
+        let what = paint.bad("B was not measured so, which counts as worse");
+        let _ = writeln!(text, "\nonly in A: {name}\n  {what}");
+    }
+    for name in &comparison.only_b {
+        let _ = writeln!(text, "\nonly in B: {name}");
     }
     text
 }
@@ -63,17 +74,24 @@ fn row(difference: &Difference, paint: Paint) -> String {
         Judgement::Same => "no different".to_owned(),
         Judgement::Unknown => "too short a run to tell".to_owned(),
     };
+    let value = |value: u64| match difference.unit {
+        Unit::Nanos => measured(value),
+        Unit::Count => value.to_string(),
+    };
     format!(
         "  {:<6} {:>10} {:>10} {:>8}   {between:<20} {judgement}",
         difference.figure,
-        measured(difference.a),
-        measured(difference.b),
+        value(difference.a),
+        value(difference.b),
         times(difference.ratio),
     )
 }
 
-/// A ratio with three digits.
+/// A ratio with three digits; infinite for what only B has.
 fn times(ratio: f64) -> String {
+    if ratio.is_infinite() {
+        return "inf".to_owned();
+    }
     let decimals = match ratio {
         ratio if ratio < 0.1 => 4,
         ratio if ratio < 1.0 => 3,
@@ -86,6 +104,8 @@ fn times(ratio: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use unisono_timer::jitter::Method;
+
     use super::*;
     use crate::jitter::compare::Certainty;
     use crate::jitter::document::Document;
@@ -109,6 +129,32 @@ mod tests {
         );
         let p50 = text.lines().find(|line| line.starts_with("  p50")).unwrap();
         assert!(p50.contains("1.5") && p50.ends_with("worse"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 100));
+        assert!(
+            !text.contains("refused") && !text.contains("only in"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_was_refused_and_what_is_missing_is_said() {
+        let tokio = Shape {
+            method: Method::Tokio,
+            ..Shape::quiet(2)
+        };
+        let a = Document::from(&report(&[Shape::quiet(1), tokio]));
+        let mut b = Document::from(&report(&[Shape::stalling(3)]));
+        b.runs[0].grant[0].granted = false;
+        let comparison = Comparison::of(&a, &b, Certainty::default()).unwrap();
+        let text = comparison_table(&comparison, Paint::Plain);
+        for words in [
+            "  B was refused this scheduling",
+            "only in A: tokio, 20 ms, fifo:80\n  B was not measured so, which counts as worse\n",
+            "  missed          0 ",
+            " inf ",
+        ] {
+            assert!(text.contains(words), "{words} in\n{text}");
+        }
         assert!(text.lines().all(|line| line.len() <= 100));
     }
 }
