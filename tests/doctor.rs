@@ -126,7 +126,7 @@ fn json_has_verdict_findings_measurement_and_facts_and_agrees_with_the_status() 
 
 #[test]
 fn the_screen_begins_with_the_verdict_and_has_no_colours_in_a_file() {
-    let output = doctor(&[]);
+    let output = doctor(&["--facts"]);
     let text = text(&output);
     let expected = match output.status.code() {
         Some(0) => "FIT  ",

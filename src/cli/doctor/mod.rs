@@ -36,6 +36,9 @@ pub(super) struct DoctorArguments {
     /// How long to measure, seconds, 3 to 600
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(3..=600))]
     duration: u64,
+    /// Print also all that the machine tells of itself; JSON always has it
+    #[arg(long)]
+    facts: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -74,7 +77,7 @@ pub(super) fn run(arguments: &DoctorArguments) -> ExitCode {
     } else {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let paint = if colours { Paint::Ansi } else { Paint::Plain };
-        report::text(&examination, &diagnosis, paint)
+        report::text(&examination, &diagnosis, arguments.facts, paint)
     };
     // That nobody reads it does not change the verdict.
     let _ = std::io::stdout().write_all(text.as_bytes());

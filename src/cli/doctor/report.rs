@@ -1,11 +1,12 @@
-//! The diagnosis for people: one screen, the verdict first.
+//! The diagnosis for people: one screen, the verdict first and what to do last. What the machine tells of itself is for who
+//! asks for it.
 
 use std::fmt::{self, Write as _};
 
-use unisono_timer::Outcome;
 use unisono_timer::host::Container;
+use unisono_timer::{HostFacts, Outcome};
 
-use crate::cli::page::{COLUMNS, Paint, wrapped};
+use crate::cli::page::{COLUMNS, GLUE, Paint, wrapped};
 use crate::doctor::{
     Beat, Diagnosis, Examination, Finding, Remedy, Severity, Verdict, topic_of_part,
 };
@@ -14,11 +15,16 @@ use crate::jitter::{measured, percent, span};
 /// Where values begin.
 const INDENT: usize = 11;
 
-/// Everything; lines are of [`COLUMNS`] at most, but for commands, which are for copying.
-pub(super) fn text(examination: &Examination, diagnosis: &Diagnosis, paint: Paint) -> String {
+/// The diagnosis, and all `facts` if wanted; lines are of [`COLUMNS`] at most, but for commands, which are for copying.
+pub(super) fn text(
+    examination: &Examination,
+    diagnosis: &Diagnosis,
+    facts: bool,
+    paint: Paint,
+) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = write_all(&mut text, examination, diagnosis, paint);
+    let _ = write_all(&mut text, examination, diagnosis, facts, paint);
     text
 }
 
@@ -26,10 +32,14 @@ fn write_all(
     out: &mut String,
     examination: &Examination,
     diagnosis: &Diagnosis,
+    facts: bool,
     paint: Paint,
 ) -> fmt::Result {
     write_verdict(out, diagnosis, paint)?;
     writeln!(out)?;
+    if !facts {
+        write_entry(out, "machine", &machine(&examination.facts))?;
+    }
     write_granted(out, examination)?;
     write_measured(out, examination, diagnosis.beat.as_ref())?;
     let legs = examination.capacity.legs;
@@ -40,11 +50,15 @@ fn write_all(
     write_entry(
         out,
         "room for",
-        &format!("{legs} legs on {workers}, by ports, files and memory; CPU not measured"),
+        &format!("{legs} legs on {workers} by ports, files and memory; CPU not looked at"),
     )?;
-    writeln!(out)?;
-    for (label, value) in examination.facts.lines() {
-        write_entry(out, label, &value)?;
+    write_fine(out, diagnosis)?;
+    if examination.facts.rights.user == Some(0) {
+        write_entry(
+            out,
+            "note",
+            "asked as root; a service is granted what its unit says (docs/doctor.md)",
+        )?;
     }
     let wrong = diagnosis
         .findings
@@ -64,25 +78,47 @@ fn write_all(
     if !container {
         write_unit(out, &told)?;
     }
-    writeln!(out)?;
-    let mut fine: Vec<&str> = diagnosis
-        .findings
-        .iter()
-        .filter(|finding| finding.severity == Severity::Ok)
-        .map(|finding| finding.topic)
-        .collect();
-    fine.dedup();
-    if !fine.is_empty() {
-        write_entry(out, "fine", &fine.join(", "))?;
-    }
-    if examination.facts.rights.user == Some(0) {
-        write_entry(
-            out,
-            "note",
-            "asked as root; a service is granted what its unit says. docs/doctor.md tells how to ask as it.",
-        )?;
+    if facts {
+        writeln!(out)?;
+        for (label, value) in examination.facts.lines() {
+            write_entry(out, label, &value)?;
+        }
     }
     Ok(())
+}
+
+/// What kind of machine it is, in a line.
+fn machine(facts: &HostFacts) -> String {
+    let lines = facts.lines();
+    let kind = lines.iter().find(|(label, _)| *label == "machine");
+    let mut parts: Vec<String> = kind.map(|(_, kind)| kind.clone()).into_iter().collect();
+    parts.extend(facts.cpus.online_count().map(|cpus| match cpus {
+        1 => "one CPU".to_owned(),
+        cpus => format!("{cpus} CPUs"),
+    }));
+    parts.extend(
+        facts
+            .kernel
+            .release
+            .as_ref()
+            .map(|release| format!("Linux {release}")),
+    );
+    format!("{} (more: --facts)", parts.join("; ")).replace(" CPUs", &format!("{GLUE}CPUs"))
+}
+
+fn write_fine(out: &mut String, diagnosis: &Diagnosis) -> fmt::Result {
+    let fine = diagnosis
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Ok);
+    let mut topics: Vec<String> = fine
+        .map(|finding| finding.topic.replace(' ', &GLUE.to_string()))
+        .collect();
+    topics.dedup();
+    if topics.is_empty() {
+        return Ok(());
+    }
+    write_entry(out, "fine", &topics.join(", "))
 }
 
 fn write_verdict(out: &mut String, diagnosis: &Diagnosis, paint: Paint) -> fmt::Result {
@@ -125,23 +161,18 @@ fn painted(word: &str, colour: u8, paint: Paint) -> String {
 }
 
 fn write_granted(out: &mut String, examination: &Examination) -> fmt::Result {
-    let mut label = "granted";
-    for (part, outcome) in examination.grant.parts() {
-        match outcome {
-            Outcome::NotAsked => continue,
-            Outcome::Granted { detail } => write_entry(out, label, detail)?,
-            Outcome::Refused { .. } => write_entry(
-                out,
-                label,
-                &format!("NOT {}, see below", topic_of_part(part)),
-            )?,
-        }
-        label = "";
-    }
-    if label.is_empty() {
-        Ok(())
+    let parts = examination.grant.parts();
+    let parts: Vec<String> = parts
+        .filter_map(|(part, outcome)| match outcome {
+            Outcome::NotAsked => None,
+            Outcome::Granted { detail } => Some(detail.clone()),
+            Outcome::Refused { .. } => Some(format!("NOT {}", topic_of_part(part))),
+        })
+        .collect();
+    if parts.is_empty() {
+        write_entry(out, "granted", "nothing was asked for")
     } else {
-        write_entry(out, label, "nothing was asked for")
+        write_entry(out, "granted", &parts.join("; "))
     }
 }
 
@@ -150,19 +181,20 @@ fn write_measured(out: &mut String, examination: &Examination, beat: Option<&Bea
         return write_entry(out, "measured", "nothing, see below");
     };
     let figures = &beat.figures;
-    let lateness = |quantile| measured(beat.quantile(quantile));
+    let figure = |name: &str, nanos| glued(&format!("{name} {}", measured(nanos)));
+    let lateness = |name, quantile| figure(name, beat.quantile(quantile));
     let missed = match figures.missed {
         0 => "none".to_owned(),
         missed => missed.to_string(),
     };
     let punctuality = format!(
-        "{} wake-ups, one every {} as in a busy worker: late by p50 {}, p99 {}, p99.9 {}, max {}; {missed} missed",
+        "{} wake-ups, one every {} as in a busy worker: late by {}, {}, {}, {}; {missed} missed",
         beat.wake_ups(),
-        span(run.period),
-        lateness(0.5),
-        lateness(0.99),
-        lateness(0.999),
-        measured(beat.latest()),
+        glued(&span(run.period)),
+        lateness("p50", 0.5),
+        lateness("p99", 0.99),
+        lateness("p99.9", 0.999),
+        figure("max", beat.latest()),
     );
     write_entry(out, "measured", &punctuality)?;
     let mut host = Vec::new();
@@ -196,6 +228,11 @@ fn write_measured(out: &mut String, examination: &Examination, beat: Option<&Bea
     }
 }
 
+/// What no line is broken in.
+fn glued(text: &str) -> String {
+    text.replace(' ', &GLUE.to_string())
+}
+
 fn write_finding<'a>(
     out: &mut String,
     finding: &'a Finding,
@@ -214,6 +251,10 @@ fn write_finding<'a>(
     }
     write_entry(out, "  why", &finding.why)?;
     let mut label = "  do";
+    if finding.remedies.iter().any(|remedy| told.contains(&remedy)) {
+        write_entry(out, label, "the same as above")?;
+        label = "  or";
+    }
     for remedy in &finding.remedies {
         if told.contains(&remedy) {
             continue;
@@ -228,9 +269,6 @@ fn write_finding<'a>(
             Remedy::Advice(advice) => write_entry(out, label, advice)?,
         }
         label = "  or";
-    }
-    if label == "  do" && !finding.remedies.is_empty() {
-        write_entry(out, label, "the same as above")?;
     }
     Ok(())
 }
@@ -247,15 +285,17 @@ fn write_unit(out: &mut String, told: &[&Remedy]) -> fmt::Result {
     if lines.len() < 2 {
         return Ok(());
     }
-    writeln!(
+    writeln!(out)?;
+    write_entry(
         out,
-        "\nAll lines for the unit file at once: run 'sudo systemctl edit unisono', paste\n"
+        "all lines",
+        "sudo systemctl edit unisono, paste, sudo systemctl restart unisono",
     )?;
     writeln!(out, "  [Service]")?;
     for line in lines {
         writeln!(out, "  {line}")?;
     }
-    writeln!(out, "\nand run 'sudo systemctl restart unisono'.")
+    Ok(())
 }
 
 /// A value with its label, on as many lines as it needs.
@@ -271,10 +311,11 @@ fn write_entry(out: &mut String, label: &str, value: &str) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::{Capacity, Limit};
     use crate::doctor::synthetic::{healthy, no_lock, no_priority, run};
 
     fn shown(examination: &Examination, paint: Paint) -> String {
-        text(examination, &Diagnosis::of(examination), paint)
+        text(examination, &Diagnosis::of(examination), false, paint)
     }
 
     /// A machine that grants nothing.
@@ -292,16 +333,17 @@ mod tests {
             text.starts_with("FIT  this machine can carry voice.\n"),
             "{text}"
         );
-        assert!(text.lines().count() <= 40, "{text}");
+        assert!(text.lines().count() <= 24, "{text}");
         assert!(
             text.lines().all(|line| line.chars().count() <= COLUMNS),
             "{text}"
         );
         for part in [
-            "granted    SCHED_FIFO priority 50\n           memory locked\n",
+            "machine    not told; 2 CPUs (more: --facts)\n",
+            "granted    SCHED_FIFO priority 50; memory locked\n",
             "measured   1200 wake-ups",
             "none missed",
-            "room for   10000 legs on 2 media workers, by ports, files and memory;",
+            "room for   10000 legs on 2 media workers by ports, files and memory;",
             "fine       CPU quota, steal, real-time priority, memory lock, wake-ups,",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
@@ -314,7 +356,7 @@ mod tests {
         let text = shown(&strict(), Paint::Plain);
         for part in [
             "FIT WITH WARNINGS  it can carry voice, but 2 things should be mended.",
-            "granted    NOT real-time priority, see below\n           NOT memory lock, see below",
+            "granted    NOT real-time priority; NOT memory lock\n",
             "  do       LimitRTPRIO=50   (unit file, [Service])\n",
             "  [Service]\n  LimitRTPRIO=50\n  LimitMEMLOCK=infinity\n",
             "sudo systemctl restart unisono",
@@ -324,11 +366,43 @@ mod tests {
     }
 
     #[test]
+    fn three_things_to_mend_fit_a_screen_too() {
+        let mut examination = strict();
+        examination.facts.rights.user = Some(0);
+        examination.facts.kernel.release = Some("6.18.44-fc-v857".to_owned());
+        examination.capacity = Capacity {
+            legs: 384,
+            wanted: 10_000,
+            limit: Some(Limit::Descriptors),
+        };
+        let text = shown(&examination, Paint::Plain);
+        assert!(text.contains("3 things should be mended"), "{text}");
+        assert!(text.contains("  LimitNOFILE=20256\n"), "{text}");
+        assert!(text.lines().count() <= 40, "{text}");
+        assert!(text.ends_with("  LimitNOFILE=20256\n"), "{text}");
+    }
+
+    #[test]
+    fn facts_are_told_to_who_asks_for_them() {
+        let examination = healthy();
+        let diagnosis = Diagnosis::of(&examination);
+        let all = text(&examination, &diagnosis, true, Paint::Plain);
+        for (label, _) in examination.facts.lines() {
+            let begins = |line: &&str| line.starts_with(&format!("{label:<INDENT$}"));
+            assert_eq!(all.lines().filter(begins).count(), 1, "{label} in\n{all}");
+        }
+        assert!(!text(&examination, &diagnosis, false, Paint::Plain).contains("\nclock "));
+    }
+
+    #[test]
     fn a_container_has_no_unit_and_one_command_for_both_rights() {
         let mut examination = strict();
         examination.facts.virtualization.container = Some(Container::Docker);
         let text = shown(&examination, Paint::Plain);
         assert!(!text.contains("systemctl"), "{text}");
+        assert!(!text.contains("all lines"), "{text}");
+        let same = "  do       the same as above\n  or       LimitMEMLOCK=infinity";
+        assert!(text.contains(same), "{text}");
         assert_eq!(text.matches("docker run").count(), 1, "{text}");
     }
 

@@ -29,7 +29,7 @@ pub(super) fn all(examination: &Examination, measured: Option<&Beat>) -> Vec<Fin
     findings.extend(cpu::idle_states(facts));
     findings.extend(cpu::frequency(facts));
     findings.extend(memory::pressure(facts));
-    findings.push(server::legs(&examination.capacity));
+    findings.push(server::legs(&examination.capacity, facts));
     findings.extend(server::listeners(&examination.listeners));
     findings
 }

@@ -1,9 +1,12 @@
 //! What `unisono serve` would find: how many legs it could carry, and whether its ports are free.
 
+use unisono_timer::HostFacts;
+use unisono_timer::host::Container;
+
 use super::super::{Doorway, Finding, Listener};
 use crate::control::{Capacity, Limit};
 
-pub(super) fn legs(capacity: &Capacity) -> Finding {
+pub(super) fn legs(capacity: &Capacity, facts: &HostFacts) -> Finding {
     const TOPIC: &str = "legs";
     let Capacity { legs, wanted, .. } = capacity;
     let Some(limit) = capacity.limit else {
@@ -23,7 +26,14 @@ pub(super) fn legs(capacity: &Capacity) -> Finding {
     };
     let finding = match limit {
         Limit::Descriptors => {
-            finding.unit_line(format!("LimitNOFILE={}", capacity.descriptors_wanted()))
+            let files = capacity.descriptors_wanted();
+            let flag = format!("--ulimit nofile={files}");
+            let finding = match facts.virtualization.container {
+                Some(Container::Docker) => finding.command(format!("docker run {flag} ...")),
+                Some(Container::Podman) => finding.command(format!("podman run {flag} ...")),
+                _ => finding,
+            };
+            finding.unit_line(format!("LimitNOFILE={files}"))
         }
         Limit::Ports => finding.advice(
             "widen first_port to last_port under [media]: a leg takes an even port and the next",
