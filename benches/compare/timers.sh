@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How late this machine's timers wake a thread: cyclictest, our ticker, and our ticker in precise mode, in turns on one
-# CPU at the same period, priority, memory lock and idle latency. Prints a table, then the ratios ours / cyclictest.
+# CPU at the same period, priority, memory lock and idle latency. Prints a table of the rounds,
+# one of all rounds together, then the ratios ours / cyclictest, the ticker's last.
 # Exit status 0: the ticker's p99 is at most cyclictest's (precise mode off), 1: it is not, 2: no figures. Options: benches/compare/timers.sh --help
 set -euo pipefail
 cd "$(dirname "$0")/../.."
