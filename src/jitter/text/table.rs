@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use unisono_timer::jitter::Run;
+use unisono_timer::jitter::{Cause, Run};
 
 use crate::jitter::figures::Figures;
 use crate::jitter::gate::Outcome;
@@ -274,9 +274,21 @@ fn machine(figures: &Figures) -> String {
 fn causes(judged: &Judged) -> String {
     let mut causes: Vec<_> = judged.figures.causes.iter().collect();
     causes.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let guest_stood_still = judged.run.outliers.iter().filter(|outlier| {
+        let observer = outlier.evidence.observer_lateness_ns.unwrap_or(0);
+        outlier.cause == Cause::Unknown && observer >= (outlier.lateness_ns / 2).max(1)
+    });
+    let also_late = guest_stood_still.count();
     let causes: Vec<String> = causes
         .iter()
-        .map(|(cause, count)| format!("{cause} {count}"))
+        .map(|&(cause, count)| match cause {
+            Cause::Unknown if also_late > 0 => {
+                format!(
+                    "{cause} {count} ({also_late} with the observer on another CPU late as well)"
+                )
+            }
+            _ => format!("{cause} {count}"),
+        })
         .collect();
     let plural = if judged.run.outlier_count == 1 {
         ""
@@ -358,6 +370,24 @@ mod tests {
         assert_eq!(document.loads, failed.loads);
         assert!(!document.passed && !document.runs[0].verdict.pass);
         assert!(page(&failed).contains("NO LOAD"));
+    }
+
+    #[test]
+    fn ticks_that_nothing_explains_say_how_often_the_guest_stood_still() {
+        let mut report = report(&[Shape::stalling(1)]);
+        let outliers = &mut report.runs[0].run.outliers;
+        assert!(outliers.len() >= 3);
+        outliers.truncate(3);
+        for (outlier, observer_ms) in outliers.iter_mut().zip([Some(4), Some(5), None]) {
+            outlier.cause = Cause::Unknown;
+            outlier.lateness_ns = 10_000_000;
+            outlier.evidence.observer_lateness_ns = observer_ms.map(|ms| ms * 1_000_000);
+        }
+        report.runs[0] = Judged::new(report.runs[0].run.clone(), &[], None, false);
+        let text = table(&report, Paint::Plain);
+        let words = "unknown 3 (1 with the observer on another CPU late as well)";
+        let unbroken: Vec<&str> = text.split_whitespace().collect();
+        assert!(unbroken.join(" ").contains(words), "{text}");
     }
 
     #[test]

@@ -64,8 +64,8 @@ pub struct Evidence {
     pub migrated: Option<(u32, u32)>,
     /// The greatest jump of another clock against CLOCK_MONOTONIC, ns.
     pub clock_jump_ns: i64,
-    /// How late the observer was at that time, ns: late too means that the whole guest stood still. `None`: it was
-    /// to wake neither then nor shortly before.
+    /// How late the observer was at that time on another CPU than the tick's, ns: late too means that the whole guest
+    /// stood still. `None`: it was to wake neither then nor shortly before, or woke on the same CPU and is no second witness.
     pub observer_lateness_ns: Option<u64>,
 }
 

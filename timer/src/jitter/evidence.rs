@@ -139,7 +139,8 @@ fn cost_of_reading(schedstat: &File) -> Duration {
     costs[costs.len() / 2]
 }
 
-fn current_cpu() -> u32 {
+/// The CPU that the caller runs on.
+pub(super) fn current_cpu() -> u32 {
     // Read from memory that the kernel shares, or by a system call that is never refused.
     sched_getcpu().map_or(0, |cpu| cpu as u32)
 }

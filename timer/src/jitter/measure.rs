@@ -91,6 +91,7 @@ pub fn measure_with(
     let outlier_count = tape.outliers.count();
     let mut outliers = tape.outliers.into_sorted();
     explain(&mut outliers, &observed);
+    observed.keep_what_was_seen_elsewhere(&mut outliers, &tape.samples);
     let pinned = grant
         .iter()
         .any(|part| part.part == CPU_PART && part.granted);

@@ -164,8 +164,8 @@ const LONGEST_PERIOD: Duration = Duration::from_millis(60);
 /// 1.5 GiB of samples: 18 hours at 1 ms, 15 days at 20 ms.
 const MOST_TICKS: u64 = 64 << 20;
 /// What the observer may keep for each host sample besides it: its lateness, and for each of its ten wake-ups the
-/// lateness and what was stolen and withheld.
-const HOST_SAMPLE_EXTRA: u64 = 8 + 10 * (4 + size_of::<Taken>() as u64);
+/// lateness, the CPU, and what was stolen and withheld.
+const HOST_SAMPLE_EXTRA: u64 = 8 + 10 * (4 + 4 + size_of::<Taken>() as u64);
 
 #[cfg(test)]
 mod tests {

@@ -9,15 +9,18 @@
 //! Like the measuring thread, but one priority lower when that is real-time (and at the lowest real-time
 //! priority beside SCHED_DEADLINE): so nothing ordinary delays it, and it never delays the
 //! measurement, as its reading of `/proc` (some 100 us) would. When the measuring thread is pinned, it is pinned to
-//! another CPU, if there is one.
+//! another CPU, if there is one. Otherwise both run where the kernel likes, and what the observer saw from the CPU of a
+//! late tick is no evidence: see `witness.rs`.
 
 mod counters;
+mod witness;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use self::counters::HostCounters;
+use super::evidence::current_cpu;
 use super::live::Live;
 use super::plan::{JitterError, Plan};
 use super::record::{GrantedPart, HostSample, Policy};
@@ -36,6 +39,8 @@ pub(super) struct Observed {
     /// How late the wake-up for each of its deadlines was, ns; deadline `n` was [`WAKE_OFFSET`] and `n` times
     /// [`WAKE_PERIOD`] after the run's origin.
     pub(super) wakes: Vec<u32>,
+    /// The CPU on which it woke for each of `wakes`.
+    pub(super) wake_cpus: Vec<u32>,
     /// When CPU time was stolen or withheld, in order.
     pub(super) taken: Vec<Taken>,
     /// How it was scheduled, if it asked for more than an ordinary thread has, and whether it failed.
@@ -83,6 +88,7 @@ impl Observer {
                 host: Vec::with_capacity(samples),
                 lateness: Vec::with_capacity(samples),
                 wakes: Vec::with_capacity(samples * WAKES_PER_SAMPLE as usize),
+                wake_cpus: Vec::with_capacity(samples * WAKES_PER_SAMPLE as usize),
                 taken: Vec::new(),
                 grant: Vec::new(),
             },
@@ -134,7 +140,8 @@ impl Observer {
         while !last {
             last = done.load(Ordering::Relaxed);
             let tick = ticker.wait()?;
-            self.note_wake(tick.number, saturating_nanos(tick.lateness()));
+            let lateness_ns = saturating_nanos(tick.lateness());
+            self.note_wake(tick.number, lateness_ns, current_cpu());
             if last || tick.number >= next_sample {
                 next_sample = tick.number - tick.number % WAKES_PER_SAMPLE + WAKES_PER_SAMPLE;
                 let counted = self.counters.read();
@@ -150,7 +157,7 @@ impl Observer {
     }
 
     /// The wake-up for deadline `number`, which served also those before it that had none.
-    fn note_wake(&mut self, number: u64, lateness_ns: u64) {
+    fn note_wake(&mut self, number: u64, lateness_ns: u64, cpu: u32) {
         let first = self.seen.wakes.len() as u64;
         for earlier in first..=number {
             let periods = (number - earlier) * saturating_nanos(WAKE_PERIOD);
@@ -159,6 +166,7 @@ impl Observer {
             self.seen
                 .wakes
                 .push(u32::try_from(late).unwrap_or(u32::MAX));
+            self.seen.wake_cpus.push(cpu);
         }
     }
 
@@ -268,14 +276,15 @@ mod tests {
     #[test]
     fn a_wake_up_serves_every_deadline_it_slept_through() {
         let mut observer = Observer::new(&plan(Policy::Other, None));
-        observer.note_wake(0, 70_000);
-        observer.note_wake(3, 2_000_000);
+        observer.note_wake(0, 70_000, 1);
+        observer.note_wake(3, 2_000_000, 0);
         assert_eq!(
             observer.seen.wakes,
             [70_000, 22_000_000, 12_000_000, 2_000_000]
         );
         assert_eq!(observer.since_sample, 22_000_000);
-        observer.note_wake(4, 10 * u64::from(u32::MAX));
+        assert_eq!(observer.seen.wake_cpus, [1, 0, 0, 0]);
+        observer.note_wake(4, 10 * u64::from(u32::MAX), 0);
         assert_eq!(observer.seen.wakes.last(), Some(&u32::MAX));
     }
 
@@ -344,6 +353,7 @@ mod tests {
         let last = seen.host[seen.host.len() - 1].at_ns;
         let deadlines = last / saturating_nanos(WAKE_PERIOD);
         assert!(seen.wakes.len() as u64 <= deadlines + 1);
+        assert_eq!(seen.wakes.len(), seen.wake_cpus.len());
         assert!(!seen.wakes.is_empty());
     }
 }
