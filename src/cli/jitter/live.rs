@@ -101,7 +101,7 @@ fn name(plan: &Plan) -> String {
     format!("{} {}", method_name(plan.method), span(plan.period))
 }
 
-/// The figures so far, of all CPUs together.
+/// The figures so far, of all CPUs together and of every deadline, as the table has them.
 fn line(group: &[Plan], lives: &[Live]) -> String {
     let Some(plan) = group.first() else {
         return String::new();
@@ -110,7 +110,7 @@ fn line(group: &[Plan], lives: &[Live]) -> String {
     let mut lateness = Snapshot::empty();
     let mut missed = 0;
     for live in lives {
-        lateness.merge(&live.stats().lateness().snapshot());
+        lateness.merge(&live.corrected().snapshot());
         missed += live.stats().missed();
     }
     figures(&name(plan), progress, &lateness, missed)

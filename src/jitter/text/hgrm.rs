@@ -1,4 +1,4 @@
-//! Percentiles as HdrHistogram prints them (`.hgrm`), in ms, for its plotter and others'.
+//! Percentiles as HdrHistogram prints them (`.hgrm`), in ms to the nanosecond, for its plotter and others'.
 
 use std::io::{self, Write};
 
@@ -25,7 +25,7 @@ pub fn write_hgrm(to: &mut dyn Write, distribution: &Distribution) -> io::Result
         total += step.count_since_last_iteration();
         let value = step.value_iterated_to().min(distribution.max()) as f64 / NANOS_IN_MS;
         let share = step.quantile_iterated_to();
-        write!(to, "{value:12.3} {share:2.12} {total:10}")?;
+        write!(to, "{value:12.6} {share:2.12} {total:10}")?;
         // The last one would be a division by zero.
         if share < 1.0 {
             write!(to, " {:14.2}", 1.0 / (1.0 - share))?;
@@ -34,13 +34,13 @@ pub fn write_hgrm(to: &mut dyn Write, distribution: &Distribution) -> io::Result
     }
     writeln!(
         to,
-        "#[Mean    = {:12.3}, StdDeviation   = {:12.3}]",
+        "#[Mean    = {:12.6}, StdDeviation   = {:12.6}]",
         distribution.mean() / NANOS_IN_MS,
         histogram.stdev() / NANOS_IN_MS
     )?;
     writeln!(
         to,
-        "#[Max     = {:12.3}, Total count    = {:12}]",
+        "#[Max     = {:12.6}, Total count    = {:12}]",
         distribution.max() as f64 / NANOS_IN_MS,
         distribution.count()
     )?;
@@ -82,13 +82,13 @@ mod tests {
             (last.len(), last[1], last[2]),
             (3, 1.0, lateness.count() as f64)
         );
-        assert!((last[0] - lateness.max() as f64 / NANOS_IN_MS).abs() < 0.001);
+        assert!((last[0] - lateness.max() as f64 / NANOS_IN_MS).abs() < 0.000_001);
         for row in &rows[..rows.len() - 1] {
             // What is printed is what sorting would say, give or take one value and the digits printed.
             let value = |q: f64| lateness.quantile(q) as f64 / NANOS_IN_MS;
             let one = 1.5 / lateness.count() as f64;
             assert!(
-                row[0] >= value(row[1]) - 0.001 && row[0] <= value(row[1] + one) + 0.001,
+                row[0] >= value(row[1]) - 0.000_001 && row[0] <= value(row[1] + one) + 0.000_001,
                 "{row:?}"
             );
             assert!((row[3] - 1.0 / (1.0 - row[1])).abs() <= 0.005 + row[3] * 1e-6 * row[3]);

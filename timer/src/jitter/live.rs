@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::stats::TickStats;
+use crate::stats::{LatencyHistogram, TickStats};
 
 /// The figures of one run so far, and the means to end it. Cheap to clone; all clones show the same run.
 ///
@@ -24,6 +24,13 @@ impl Live {
     /// as punctual here.
     pub fn stats(&self) -> &TickStats {
         &self.shared.stats
+    }
+
+    /// How late work for each deadline began so far, ns: those that a late tick swallowed count as well, as in a
+    /// [`Run`](super::Run)'s figures. Of more than a thousand at once the latest
+    /// thousand are here.
+    pub fn corrected(&self) -> &LatencyHistogram {
+        &self.shared.corrected
     }
 
     /// The part of the run that is over, 0 to 1.
@@ -63,6 +70,17 @@ impl Live {
         self.shared.planned.store(ticks, Ordering::Relaxed);
     }
 
+    /// A tick so many ns after its own deadline, which swallowed `missed` before it, `period_ns` apart.
+    pub(super) fn note_deadlines(&self, late_ns: u64, missed: u64, period_ns: u64) {
+        self.shared.corrected.record(late_ns);
+        for before in missed.saturating_sub(MOST_SWALLOWED)..missed {
+            let waited_ns = (before + 1).saturating_mul(period_ns);
+            self.shared
+                .corrected
+                .record(late_ns.saturating_add(waited_ns));
+        }
+    }
+
     pub(super) fn set_done(&self, ticks: u64) {
         self.shared.done.store(ticks, Ordering::Relaxed);
     }
@@ -77,9 +95,13 @@ impl Live {
     }
 }
 
+/// Deadlines of one tick that are written down while it is measured, as many as take some 50 us: 5 s at 5 ms.
+const MOST_SWALLOWED: u64 = 1000;
+
 #[derive(Debug, Default)]
 struct Shared {
     stats: TickStats,
+    corrected: LatencyHistogram,
     /// Deadlines of the whole run.
     planned: AtomicU64,
     /// Deadlines that have come.
@@ -93,6 +115,22 @@ struct Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_deadline_that_a_stall_swallowed_counts() {
+        let live = Live::new();
+        live.note_deadlines(50, 0, 20_000_000);
+        live.note_deadlines(3_000_000, 4, 20_000_000);
+        let seen = live.corrected().snapshot();
+        assert_eq!((seen.count(), seen.max()), (6, 83_000_000));
+        // 23, 43, 63 and 83 ms.
+        assert_eq!(seen.count_above(10_000_000), 4);
+
+        let live = Live::new();
+        live.note_deadlines(0, u64::MAX, 1_000_000);
+        let seen = live.corrected().snapshot();
+        assert_eq!((seen.count(), seen.max()), (MOST_SWALLOWED + 1, u64::MAX));
+    }
 
     #[test]
     fn clones_show_the_same_run() {

@@ -221,6 +221,7 @@ struct Eyes {
 /// Everything that ticks write, allocated and touched before the first.
 struct Tape {
     ticks: u64,
+    period_ns: u64,
     threshold_ns: u64,
     samples: Vec<Sample>,
     outliers: Outliers,
@@ -243,6 +244,7 @@ impl Tape {
         samples.clear();
         Self {
             ticks,
+            period_ns: saturating_nanos(plan.period),
             threshold_ns: saturating_nanos(plan.outlier_threshold),
             samples,
             outliers: Outliers::with_room_for(MOST_OUTLIERS.min(ticks as usize)),
@@ -325,6 +327,8 @@ impl Tape {
             woke,
             missed,
         });
+        let own_late_ns = saturating_nanos(woke.since(deadline));
+        live.note_deadlines(own_late_ns, missed, self.period_ns);
         live.set_done(number.saturating_add(1));
     }
 }
@@ -464,6 +468,12 @@ mod tests {
             prop_assert_eq!(tape.outliers.count(), late.count() as u64);
             prop_assert_eq!(live.stats().ticks(), steps.len() as u64);
             prop_assert_eq!(live.outliers(), tape.outliers.count());
+            let corrected = live.corrected().snapshot();
+            prop_assert_eq!(corrected.count(), last.number + 1);
+            let latest = steps
+                .iter()
+                .map(|(missed, lateness_ns)| missed * 20_000_000 + (*lateness_ns).max(0) as u64);
+            prop_assert_eq!(Some(corrected.max()), latest.max());
         }
     }
 }
