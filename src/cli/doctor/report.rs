@@ -50,14 +50,14 @@ fn write_all(
     write_entry(
         out,
         "room for",
-        &format!("{legs} legs on {workers} by ports, files and memory; CPU not looked at"),
+        &format!("{legs} legs on {workers} by ports, files and memory, not by CPU"),
     )?;
-    write_fine(out, diagnosis)?;
+    write_fine(out, diagnosis, facts)?;
     if examination.facts.rights.user == Some(0) {
         write_entry(
             out,
             "note",
-            "asked as root; a service is granted what its unit says (docs/doctor.md)",
+            "asked as root; a service gets what its unit says (docs/doctor.md)",
         )?;
     }
     let wrong = diagnosis
@@ -93,32 +93,36 @@ fn machine(facts: &HostFacts) -> String {
     let kind = lines.iter().find(|(label, _)| *label == "machine");
     let mut parts: Vec<String> = kind.map(|(_, kind)| kind.clone()).into_iter().collect();
     parts.extend(facts.cpus.online_count().map(|cpus| match cpus {
-        1 => "one CPU".to_owned(),
-        cpus => format!("{cpus} CPUs"),
+        1 => glued("one CPU"),
+        cpus => glued(&format!("{cpus} CPUs")),
     }));
     parts.extend(
         facts
             .kernel
             .release
             .as_ref()
-            .map(|release| format!("Linux {release}")),
+            .map(|release| glued(&format!("Linux {release}"))),
     );
-    format!("{} (more: --facts)", parts.join("; ")).replace(" CPUs", &format!("{GLUE}CPUs"))
+    parts.join("; ")
 }
 
-fn write_fine(out: &mut String, diagnosis: &Diagnosis) -> fmt::Result {
+/// What is well, and how to see the figures behind it.
+fn write_fine(out: &mut String, diagnosis: &Diagnosis, facts: bool) -> fmt::Result {
     let fine = diagnosis
         .findings
         .iter()
         .filter(|finding| finding.severity == Severity::Ok);
-    let mut topics: Vec<String> = fine
-        .map(|finding| finding.topic.replace(' ', &GLUE.to_string()))
-        .collect();
+    let mut topics: Vec<String> = fine.map(|finding| glued(finding.topic)).collect();
     topics.dedup();
     if topics.is_empty() {
         return Ok(());
     }
-    write_entry(out, "fine", &topics.join(", "))
+    let more = if facts {
+        String::new()
+    } else {
+        format!(" {}", glued("(more: --facts)"))
+    };
+    write_entry(out, "fine", &format!("{}{more}", topics.join(", ")))
 }
 
 fn write_verdict(out: &mut String, diagnosis: &Diagnosis, paint: Paint) -> fmt::Result {
@@ -339,11 +343,12 @@ mod tests {
             "{text}"
         );
         for part in [
-            "machine    not told; 2 CPUs (more: --facts)\n",
+            "machine    not told; 2 CPUs\n",
             "granted    SCHED_FIFO priority 50; memory locked\n",
             "measured   1200 wake-ups",
             "none missed",
-            "room for   10000 legs on 2 media workers by ports, files and memory;",
+            "(more: --facts)\n",
+            "room for   10000 legs on 2 media workers by ports, files and memory, not by CPU\n",
             "fine       CPU quota, steal, real-time priority, memory lock, wake-ups,",
         ] {
             assert!(text.contains(part), "{part} is not in\n{text}");
