@@ -65,6 +65,8 @@ pub fn comparison_table(comparison: &Comparison, paint: Paint) -> String {
 
 fn row(difference: &Difference, paint: Paint) -> String {
     let between = match difference.between {
+        Some((low, _)) if low.is_infinite() => "only B has any".to_owned(),
+        Some((_, high)) if high <= 0.0 => "only A has any".to_owned(),
         Some((low, high)) => format!("{} to {}", times(low), times(high)),
         None => "-".to_owned(),
     };
