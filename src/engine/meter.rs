@@ -94,6 +94,10 @@ meters! {
         datagrams_out: AtomicU64 => u64,
         /// Datagrams the kernel did not take.
         send_failures: AtomicU64 => u64,
+        /// Datagrams for a leg that are no RTP or RTCP, or of a payload type not agreed on.
+        malformed: AtomicU64 => u64,
+        /// Datagrams for a leg that came from another source than the one latched to.
+        foreign: AtomicU64 => u64,
         /// Datagrams to the shared port from addresses that no leg's peer has.
         strangers: AtomicU64 => u64,
         /// Datagrams to the shared port that were lost because its buffer was full.

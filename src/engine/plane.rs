@@ -13,6 +13,7 @@ use unisono_rtp::rtcp::NtpTime;
 use super::command::Command;
 use super::event::Garbage;
 use super::leg::{Leg, SendBuffers};
+use super::meter::{WorkerMeter, bump};
 use super::overload::Level;
 use super::phase::PHASES;
 use super::room::{Room, SharedEncoder};
@@ -260,19 +261,25 @@ impl MediaPlane {
         Applied::Done
     }
 
-    /// Gives a datagram to its leg.
+    /// Gives a datagram to its leg, of which it came to one of the two channels. What the leg refuses is counted for the worker as well, which outlives it.
     #[nonblocking]
     pub(crate) fn receive(
         &mut self,
-        leg: u32,
-        channel: Channel,
+        (leg, channel): (u32, Channel),
         datagram: &[u8],
         source: SocketAddr,
         arrival_ns: u64,
+        meter: &WorkerMeter,
         outlet: &mut impl Outlet,
     ) {
         if let Some(Some(leg)) = self.legs.get_mut(leg as usize) {
+            let before = leg.refused();
             leg.receive(channel, datagram, source, arrival_ns, outlet);
+            let after = leg.refused();
+            if after != before {
+                bump(&meter.malformed, after.0 - before.0);
+                bump(&meter.foreign, after.1 - before.1);
+            }
         }
     }
 

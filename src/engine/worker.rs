@@ -306,11 +306,11 @@ impl Worker {
             return;
         };
         self.plane.receive(
-            leg,
-            channel,
+            (leg, channel),
             datagram,
             received.source,
             received.arrival_ns,
+            &self.meter,
             &mut self.outbox,
         );
         if is_new
@@ -332,11 +332,11 @@ impl Worker {
         bump(&self.meter.datagrams_in, 1);
         let datagram = self.received.datagram(&received);
         self.plane.receive(
-            index,
-            channel,
+            (index, channel),
             datagram,
             received.source,
             received.arrival_ns,
+            &self.meter,
             &mut self.outbox,
         );
     }

@@ -161,6 +161,20 @@ impl Collector for Snapshot {
         worker_counter(
             out,
             overview,
+            "datagrams_malformed",
+            "Datagrams for a leg that are no RTP or RTCP, or of a payload type not agreed on",
+            |w| w.figures.malformed,
+        )?;
+        worker_counter(
+            out,
+            overview,
+            "datagrams_foreign",
+            "Datagrams for a leg from another source than its phone's",
+            |w| w.figures.foreign,
+        )?;
+        worker_counter(
+            out,
+            overview,
             "shared_port_overflows",
             "Datagrams to the shared port lost because its receive buffer was full",
             |w| w.figures.shared_overflows,

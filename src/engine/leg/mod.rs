@@ -171,6 +171,14 @@ impl Leg {
         }
     }
 
+    /// Datagrams that were not right, and such from somebody else, so far.
+    pub(crate) fn refused(&self) -> (u64, u64) {
+        let LegMeter {
+            malformed, foreign, ..
+        } = &*self.meter;
+        (malformed.load(Relaxed), foreign.load(Relaxed))
+    }
+
     /// Whether its silence is not decoded, as there is too much to do.
     pub(crate) fn dozes(&self) -> bool {
         matches!(&self.transport, Transport::Rtp(stream) if stream.doze.is_asleep())

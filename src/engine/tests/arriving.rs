@@ -40,6 +40,7 @@ fn a_stranger_is_not_heard_and_gets_nothing() {
     assert!(hall.phones[1].audio().iter().all(|sample| *sample == 0));
     let figures = hall.plane.leg_figures(hall.leg(0)).unwrap();
     assert_eq!(figures.foreign, 50);
+    assert_eq!(hall.plane.figures().foreign, 50);
     assert_eq!(figures.packets_in, 70);
 }
 
@@ -143,6 +144,7 @@ fn a_payload_type_not_agreed_on_is_counted_and_not_played() {
     assert!(hall.phones[1].audio().iter().all(|sample| *sample == 0));
     let figures = hall.plane.leg_figures(leg).unwrap();
     assert_eq!(figures.malformed, 20);
+    assert_eq!(hall.plane.figures().malformed, 20);
     assert_eq!(figures.lost_in, 0);
 }
 
