@@ -3,6 +3,7 @@
 mod server;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use server::{Answer, Server};
 
@@ -156,6 +157,24 @@ fn bytes_that_are_not_http_are_refused_and_the_server_goes_on() {
     }
     assert!(server.is_running());
     assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn requests_and_nonsense_are_counted() {
+    let server = start("counted", None);
+    let of = |class: &str| server.metric(&format!("http_requests_total{{status=\"{class}\"}}"));
+    let (well, wrong) = (of("2xx"), of("4xx"));
+    assert_eq!(server.get("/nothing/here").status, 404);
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(of("4xx"), wrong + 1.0);
+    assert!(of("2xx") > well);
+    assert_eq!(of("5xx"), 0.0);
+    server.nonsense("nonsense\r\n\r\n");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while server.metric("http_connections_failed_total") < 1.0 {
+        assert!(Instant::now() < deadline);
+    }
+    assert_eq!(server.metric("http_connections_refused_total"), 0.0);
 }
 
 #[test]

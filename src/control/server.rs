@@ -90,7 +90,7 @@ pub struct Server {
     /// Becomes true when HTTP is to end.
     stop_web: watch::Sender<bool>,
     switchboard: JoinHandle<()>,
-    web: JoinHandle<std::io::Result<()>>,
+    web: JoinHandle<()>,
 }
 
 impl Server {
@@ -244,8 +244,7 @@ impl Server {
                 Err(error) => format!("the control plane broke down: {error}"),
             },
             ended = &mut self.web => match ended {
-                Ok(Ok(())) => "HTTP stopped".to_owned(),
-                Ok(Err(error)) => format!("HTTP stopped: {error}"),
+                Ok(()) => "HTTP stopped".to_owned(),
                 Err(error) => format!("HTTP broke down: {error}"),
             },
         }

@@ -1,7 +1,10 @@
 //! `GET /metrics`: OpenMetrics text, made anew from the meters at each scrape.
 
 use std::fmt::{Debug, Error};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -14,6 +17,7 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 use super::Problem;
+use super::meter::{CLASSES, WebMeter};
 use crate::conference::LinkView;
 use crate::control::{ControlHandle, Overview, WorkerOverview};
 
@@ -22,10 +26,13 @@ const LATENESS_BOUNDS: [f64; 11] = [
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1,
 ];
 
-pub(crate) async fn show(State(control): State<ControlHandle>) -> Result<Response, Problem> {
+pub(crate) async fn show(
+    State(control): State<ControlHandle>,
+    Extension(web): Extension<Arc<WebMeter>>,
+) -> Result<Response, Problem> {
     let overview = control.overview().await?;
     let mut registry = Registry::with_prefix("unisono");
-    registry.register_collector(Box::new(Snapshot(overview)));
+    registry.register_collector(Box::new(Snapshot(overview, web)));
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|error| {
         Problem::new(
@@ -38,7 +45,7 @@ pub(crate) async fn show(State(control): State<ControlHandle>) -> Result<Respons
 }
 
 #[derive(Debug)]
-struct Snapshot(Overview);
+struct Snapshot(Overview, Arc<WebMeter>);
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
@@ -154,13 +161,6 @@ impl Collector for Snapshot {
         worker_counter(
             out,
             overview,
-            "shared_port_strangers",
-            "Datagrams to the shared port from addresses that no phone announced",
-            |w| w.figures.strangers,
-        )?;
-        worker_counter(
-            out,
-            overview,
             "datagrams_malformed",
             "Datagrams for a leg that are no RTP or RTCP, or of a payload type not agreed on",
             |w| w.figures.malformed,
@@ -171,6 +171,13 @@ impl Collector for Snapshot {
             "datagrams_foreign",
             "Datagrams for a leg from another source than its phone's",
             |w| w.figures.foreign,
+        )?;
+        worker_counter(
+            out,
+            overview,
+            "shared_port_strangers",
+            "Datagrams to the shared port from addresses that no phone announced",
+            |w| w.figures.strangers,
         )?;
         worker_counter(
             out,
@@ -263,6 +270,7 @@ impl Collector for Snapshot {
             |w| w.figures.packets_unread,
         )?;
         calls_refused(out, overview)?;
+        http(out, &self.1)?;
         seconds(
             out,
             overview,
@@ -352,6 +360,35 @@ fn calls_refused(out: &mut DescriptorEncoder<'_>, overview: &Overview) -> Result
     )?;
     for (reason, count) in &overview.calls_refused {
         ConstCounter::new(*count).encode(family.encode_family(&[("reason", *reason)])?)?;
+    }
+    Ok(())
+}
+
+fn http(out: &mut DescriptorEncoder<'_>, web: &WebMeter) -> Result<(), Error> {
+    let help = "HTTP requests answered, by class of status";
+    let mut family = out.encode_descriptor("http_requests", help, None, MetricType::Counter)?;
+    for (class, count) in CLASSES.iter().zip(&web.requests) {
+        ConstCounter::new(count.load(Relaxed))
+            .encode(family.encode_family(&[("status", *class)])?)?;
+    }
+    for (name, help, count) in [
+        (
+            "http_connections_failed",
+            "HTTP connections ended by an error: no HTTP, too slow, or broken",
+            &web.connections_failed,
+        ),
+        (
+            "http_connections_refused",
+            "HTTP connections closed because there were too many",
+            &web.connections_refused,
+        ),
+        (
+            "http_accept_failures",
+            "HTTP connections that the system could not hand over",
+            &web.accept_failures,
+        ),
+    ] {
+        counter(out, name, help, count.load(Relaxed))?;
     }
     Ok(())
 }

@@ -7,20 +7,24 @@ mod auth;
 mod conferences;
 mod extract;
 mod health;
+mod meter;
 mod metrics;
 mod overload;
 mod problem;
+mod serving;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::get;
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use self::meter::WebMeter;
 use crate::control::ControlHandle;
 
 pub use problem::Problem;
@@ -49,27 +53,21 @@ impl WebServer {
     }
 
     /// Serves until `stop` becomes true, then lets requests under way end.
-    ///
-    /// # Errors
-    /// A failure of the listening socket.
     pub async fn serve(
         self,
         control: ControlHandle,
         token: Option<String>,
-        mut stop: watch::Receiver<bool>,
-    ) -> io::Result<()> {
-        let stopped = async move {
-            // An error means that the sender is gone: the server is going down as well.
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        axum::serve(self.listener, router(control, token))
-            .with_graceful_shutdown(stopped)
-            .await
+        stop: watch::Receiver<bool>,
+    ) {
+        let meter = Arc::new(WebMeter::default());
+        let router = router(control, token, Arc::clone(&meter));
+        let limits = serving::Limits::default();
+        serving::serve(self.listener, limits, router, meter, stop).await;
     }
 }
 
 /// All routes.
-pub fn router(control: ControlHandle, token: Option<String>) -> Router {
+fn router(control: ControlHandle, token: Option<String>, meter: Arc<WebMeter>) -> Router {
     let guarded = Router::new()
         .route("/metrics", get(metrics::show))
         .route("/v1/overload", get(overload::show).patch(overload::change))
@@ -100,5 +98,7 @@ pub fn router(control: ControlHandle, token: Option<String>) -> Router {
         .fallback(problem::no_such_resource)
         .method_not_allowed_fallback(problem::other_method)
         .layer(DefaultBodyLimit::max(extract::MAX_BODY))
+        .layer(middleware::from_fn(meter::count))
+        .layer(Extension(meter))
         .with_state(control)
 }
