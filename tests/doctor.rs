@@ -160,8 +160,8 @@ fn who_has_no_rights_is_told_what_grants_them() {
         "LimitRTPRIO=50",
         "WARNING    memory lock: refused",
         "LimitMEMLOCK=infinity",
-        "room for   384 legs",
-        "LimitNOFILE=20256",
+        "room for   213 legs",
+        "LimitNOFILE=32384",
     ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }

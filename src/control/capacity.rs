@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use crate::config::Media;
+use crate::config::Config;
+use crate::sip::MAX_CONNECTIONS;
+use crate::web;
 
-/// Descriptors for all but the legs: SIP, HTTP, timers, standard streams.
-const OTHER_DESCRIPTORS: u64 = 256;
+/// Descriptors for all but the legs and the phones' connections: legs that are closing, SIP's sockets, HTTP, timers, standard
+/// streams.
+const OTHER_DESCRIPTORS: u64 = 256 + web::MAX_CONNECTIONS as u64;
 
 /// Memory of one leg with its sockets, bytes: about 14 KiB here for G.711, and what the kernel keeps of two sockets.
 /// Opus takes 50 KiB more.
@@ -18,7 +21,11 @@ pub struct Capacity {
     pub legs: u32,
     /// How many were configured.
     pub wanted: u32,
-    /// What limits them to fewer than configured, if anything does.
+    /// TCP connections of phones at one time: 0 without SIP over TCP.
+    pub connections: u32,
+    /// How many there would be if descriptors were plenty.
+    pub connections_wanted: u32,
+    /// What limits the legs to fewer than configured, if anything does.
     pub limit: Option<Limit>,
 }
 
@@ -44,9 +51,9 @@ pub(crate) struct Resources {
 }
 
 impl Resources {
-    /// Asks the system, after raising the limit of descriptors as far as it goes, up to what `media` can use.
-    pub(crate) fn of_this_machine(media: &Media) -> Self {
-        let wanted = descriptors_for(media.max_legs);
+    /// Asks the system, after raising the limit of descriptors as far as it goes, up to what `config` can use.
+    pub(crate) fn of_this_machine(config: &Config) -> Self {
+        let wanted = descriptors_for(config.media.max_legs, connections_wanted(config));
         let descriptors =
             unisono_rtp::net::descriptor_limit(wanted).map_or(1024, |limit| limit.available);
         Self {
@@ -57,8 +64,14 @@ impl Resources {
 }
 
 impl Capacity {
-    pub(crate) fn new(media: &Media, resources: Resources) -> Self {
-        let descriptors = resources.descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2;
+    pub(crate) fn new(config: &Config, resources: Resources) -> Self {
+        let media = &config.media;
+        let descriptors = resources.descriptors.saturating_sub(OTHER_DESCRIPTORS);
+        // What all legs leave over, but where there is little a connection for each leg: a phone on TCP takes three.
+        let left_over = descriptors.saturating_sub(2 * u64::from(media.max_legs));
+        let connections_wanted = connections_wanted(config);
+        let connections = u64::from(connections_wanted).min(left_over.max(descriptors / 3));
+        let descriptors = (descriptors - connections) / 2;
         let memory = resources
             .memory
             .map_or(u64::MAX, |bytes| bytes / LEG_MEMORY);
@@ -80,18 +93,29 @@ impl Capacity {
         Self {
             legs: u32::try_from(legs).unwrap_or(u32::MAX),
             wanted: media.max_legs,
+            connections: connections as u32,
+            connections_wanted,
             limit,
         }
     }
 
-    /// The limit of open files under which all configured legs could be served, as far as that is concerned.
+    /// The limit of open files under which all configured legs could be served, as far as that is concerned, whatever
+    /// transport their phones use.
     pub fn descriptors_wanted(&self) -> u64 {
-        descriptors_for(self.wanted)
+        descriptors_for(self.wanted, self.connections_wanted)
     }
 }
 
-fn descriptors_for(legs: u32) -> u64 {
-    u64::from(legs) * 2 + OTHER_DESCRIPTORS
+fn connections_wanted(config: &Config) -> u32 {
+    if config.sip.tcp {
+        MAX_CONNECTIONS as u32
+    } else {
+        0
+    }
+}
+
+fn descriptors_for(legs: u32, connections: u32) -> u64 {
+    u64::from(legs) * 2 + u64::from(connections) + OTHER_DESCRIPTORS
 }
 
 impl fmt::Display for Capacity {
@@ -100,6 +124,7 @@ impl fmt::Display for Capacity {
             legs,
             wanted,
             limit,
+            ..
         } = self;
         match limit {
             None => write!(f, "{legs}"),
@@ -113,7 +138,7 @@ impl fmt::Display for Limit {
         f.write_str(match self {
             Self::Ports => "widen [media] first_port..last_port; a leg takes an even UDP port and the next",
             Self::Descriptors => {
-                "the limit of open files; raise it with LimitNOFILE= in the unit file or ulimit -n, two a leg"
+                "the limit of open files; raise it with LimitNOFILE= in the unit file or ulimit -n, two a leg and one a TCP connection"
             }
             Self::Memory => "the free memory",
         })
@@ -148,61 +173,98 @@ fn available_memory() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Media;
 
     const PLENTY: Resources = Resources {
         descriptors: 1 << 20,
         memory: Some(1 << 40),
     };
 
+    fn with(media: Media) -> Config {
+        Config {
+            media,
+            ..Config::default()
+        }
+    }
+
+    fn few_files() -> Resources {
+        Resources {
+            descriptors: 1024,
+            ..PLENTY
+        }
+    }
+
     #[test]
     fn the_defaults_carry_ten_thousand_legs_where_the_machine_does() {
-        let capacity = Capacity::new(&Media::default(), PLENTY);
+        let capacity = Capacity::new(&Config::default(), PLENTY);
         assert_eq!((capacity.legs, capacity.limit), (10_000, None));
+        assert_eq!(capacity.connections, 12_000);
     }
 
     #[test]
     fn whatever_is_scarcest_limits_and_is_named() {
-        let media = Media::default();
-        let capacity = |resources| Capacity::new(&media, resources);
-        let few_files = capacity(Resources {
-            descriptors: 1024,
-            ..PLENTY
-        });
+        let config = Config::default();
+        let few_files = Capacity::new(&config, few_files());
         assert_eq!(
             (few_files.legs, few_files.limit),
-            (384, Some(Limit::Descriptors))
+            (213, Some(Limit::Descriptors))
         );
         assert!(few_files.to_string().contains("LimitNOFILE"));
-        let enough = capacity(Resources {
+        let enough = Resources {
             descriptors: few_files.descriptors_wanted(),
             ..PLENTY
-        });
+        };
+        let enough = Capacity::new(&config, enough);
         assert_eq!((enough.legs, enough.limit), (10_000, None));
-        let little_memory = capacity(Resources {
+        let little_memory = Resources {
             memory: Some(64 << 20),
             ..PLENTY
-        });
+        };
+        let little_memory = Capacity::new(&config, little_memory);
         assert_eq!(
             (little_memory.legs, little_memory.limit),
             (2048, Some(Limit::Memory))
         );
-        let shared = Media {
+        let few_ports = with(Media {
+            first_port: 20_000,
+            last_port: 20_009,
+            ..Media::default()
+        });
+        let few_ports = Capacity::new(&few_ports, PLENTY);
+        assert_eq!((few_ports.legs, few_ports.limit), (5, Some(Limit::Ports)));
+    }
+
+    #[test]
+    fn legs_on_a_shared_port_take_no_descriptors() {
+        let shared = with(Media {
             shared_port: Some(50_000),
             first_port: 20_000,
             last_port: 20_009,
             ..Media::default()
-        };
-        let few_files = Resources {
-            descriptors: 1024,
-            ..PLENTY
-        };
-        assert_eq!(Capacity::new(&shared, few_files).legs, 10_000);
-        let few_ports = Media {
-            first_port: 20_000,
-            last_port: 20_009,
-            ..Media::default()
-        };
-        assert_eq!(Capacity::new(&few_ports, PLENTY).limit, Some(Limit::Ports));
-        assert_eq!(Capacity::new(&few_ports, PLENTY).legs, 5);
+        });
+        assert_eq!(Capacity::new(&shared, few_files()).legs, 10_000);
+    }
+
+    #[test]
+    fn phones_on_tcp_have_descriptors_for_their_connections() {
+        let mut config = Config::default();
+        for descriptors in [1024, 4096, 20_256, 32_384, 65_536] {
+            let resources = Resources {
+                descriptors,
+                ..PLENTY
+            };
+            let capacity = Capacity::new(&config, resources);
+            assert!(capacity.connections >= capacity.legs, "{capacity:?}");
+            let taken = descriptors_for(capacity.legs, capacity.connections);
+            assert!(taken <= descriptors, "{capacity:?}");
+        }
+        config.media.max_legs = 100;
+        let small = Capacity::new(&config, few_files());
+        assert_eq!((small.legs, small.connections), (100, 440));
+        config.sip.tcp = false;
+        config.media.max_legs = 10_000;
+        let by_udp = Capacity::new(&config, few_files());
+        assert_eq!((by_udp.legs, by_udp.connections), (320, 0));
+        assert!(by_udp.descriptors_wanted() < 21_000);
     }
 }

@@ -99,7 +99,7 @@ impl Server {
     /// # Errors
     /// See [`StartError`]. Real-time scheduling that is refused is no error: [`greeting`](Self::greeting) says so.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let capacity = Capacity::new(&config.media, Resources::of_this_machine(&config.media));
+        let capacity = Capacity::new(&config, Resources::of_this_machine(&config));
         if capacity.legs == 0 {
             return Err(StartError::NoLegs(capacity));
         }
@@ -311,6 +311,7 @@ fn sip_config(config: &Config, capacity: &Capacity) -> SipConfig {
     if !settings.tcp {
         sip.tcp.clear();
     }
+    sip.max_connections = capacity.connections as usize;
     sip.agent = AgentConfig {
         addressing: Addressing {
             advertised: settings.external_address,

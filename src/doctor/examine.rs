@@ -50,7 +50,7 @@ pub enum Doorway {
 pub fn examine(config: &Config, duration: Duration) -> io::Result<Examination> {
     let facts = HostFacts::read();
     let listeners = listeners(config);
-    let capacity = Capacity::new(&config.media, Resources::of_this_machine(&config.media));
+    let capacity = Capacity::new(config, Resources::of_this_machine(config));
     let engine = engine_config(config, &capacity);
     let request = realtime_request(0, &engine);
     // On a thread of its own: whoever looks on needs no priority.

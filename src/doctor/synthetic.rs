@@ -107,6 +107,8 @@ pub(crate) fn healthy() -> Examination {
         capacity: Capacity {
             legs: 10_000,
             wanted: 10_000,
+            connections: 12_000,
+            connections_wanted: 12_000,
             limit: None,
         },
         workers: 2,

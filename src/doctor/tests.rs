@@ -315,7 +315,7 @@ const CASES: &[(&str, Harm, &str, Severity, &str)] = &[
         },
         "legs",
         Severity::Warning,
-        "LimitNOFILE=20256",
+        "LimitNOFILE=32384",
     ),
     (
         "no leg at all",

@@ -18,4 +18,4 @@ pub use agent::{
     InviteRequest, Output, Party, Transport,
 };
 pub use digest::{Algorithm, Credentials, DigestConfig, Secret};
-pub use transport::{BindError, SipConfig, SipError, SipHandle, SipStatus, bind};
+pub use transport::{BindError, MAX_CONNECTIONS, SipConfig, SipError, SipHandle, SipStatus, bind};

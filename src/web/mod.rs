@@ -27,6 +27,8 @@ use tokio::sync::watch;
 use self::meter::WebMeter;
 use crate::control::ControlHandle;
 
+pub(crate) use serving::MAX_CONNECTIONS;
+
 pub use problem::Problem;
 
 /// A bound, not yet serving, HTTP socket.

@@ -43,6 +43,9 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// Peers whose way back is remembered.
 const MAX_ROUTES: usize = 4096;
 
+/// TCP connections at one time, unless there are descriptors for fewer: as many as calls, and some that have none.
+pub const MAX_CONNECTIONS: usize = 12_000;
+
 /// Where to listen, and as whom.
 #[derive(Debug, Clone)]
 pub struct SipConfig {
@@ -67,7 +70,7 @@ impl SipConfig {
             agent: AgentConfig::default(),
             udp: vec![address],
             tcp: vec![address],
-            max_connections: 12_000,
+            max_connections: MAX_CONNECTIONS,
             message_time: Duration::from_secs(10),
         }
     }
