@@ -10,7 +10,7 @@ macro_rules! g722_files {
     };
 }
 
-/// Every prompt the server plays, by its name in Asterisk's sound packages, as G.722.
+/// Every prompt that the server plays, and what else Asterisk's sound packages have for conferences, by its name there, as G.722.
 pub(super) const PROMPTS: &[(&str, &[u8])] = g722_files! {
     "prompts/en":
     "beep",

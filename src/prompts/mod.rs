@@ -200,7 +200,8 @@ impl PromptLibrary {
     }
 }
 
-/// The names of all prompts that the server plays; the embedded set has each.
+/// The names of the embedded set: every prompt that the server plays, and what else Asterisk's sound packages have for
+/// conferences.
 pub fn names() -> impl ExactSizeIterator<Item = &'static str> {
     embedded::PROMPTS.iter().map(|&(name, _)| name)
 }
