@@ -353,3 +353,26 @@ async fn at_its_end_the_server_says_bye_and_waits_for_the_answers() {
         .unwrap()
         .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_taken_back_at_once_leaves_nothing_behind() {
+    let server = server(|_| {}).await;
+    for _ in 0..20 {
+        let mut phone = RawPhone::new(&server, "100").await;
+        let (invited, cancelled) = phone
+            .invite_and_cancel(&description(40_000, 1, "sendrecv"))
+            .await;
+        assert!(cancelled.starts_with("SIP/2.0 200"), "{cancelled}");
+        if invited.starts_with("SIP/2.0 487") {
+            phone.acknowledge_refusal().await;
+        } else {
+            // It had been answered when that came (RFC 3261 section 9.2).
+            assert!(invited.starts_with("SIP/2.0 200"), "{invited}");
+            phone.acknowledge("").await;
+            let ended = phone.hang_up().await;
+            assert!(ended.starts_with("SIP/2.0 200"), "{ended}");
+        }
+    }
+    until(&server, |o| o.calls == 0 && o.legs == 0 && o.rooms == 0).await;
+    server.stop().await;
+}

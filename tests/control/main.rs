@@ -6,5 +6,6 @@ mod http;
 mod links;
 mod overload;
 mod resources;
+mod settings;
 mod shared_port;
 mod support;

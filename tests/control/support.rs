@@ -1,6 +1,6 @@
 //! Phones made of our own user agent and a UDP socket, and an HTTP client of a few lines.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -32,6 +32,17 @@ pub(crate) async fn server(change: impl FnOnce(&mut Config)) -> Server {
     config.policy.defaults.announce_join_leave = false;
     config.policy.defaults.announce_only_person = false;
     change(&mut config);
+    Server::start(config).await.unwrap()
+}
+
+/// A server of one worker that has the rest of its configuration from a file's text; `sip` is more of the section of that
+/// name.
+pub(crate) async fn configured(listen: &str, sip: &str, rest: &str) -> Server {
+    let text = format!(
+        "[sip]\nlisten = \"{listen}\"\n{sip}\n[http]\nlisten = \"127.0.0.1:0\"\n\
+         [media]\nworkers = 1\nrealtime_priority = false\n{rest}"
+    );
+    let config = Config::parse(&text, "test.toml").unwrap_or_else(|errors| panic!("{errors}"));
     Server::start(config).await.unwrap()
 }
 
@@ -322,19 +333,30 @@ pub(crate) struct RawPhone {
     /// With the server's tag, once it has answered.
     to: String,
     sequence: u32,
+    /// Further headers of its requests, each ended by CRLF.
+    pub(crate) headers: String,
 }
 
 impl RawPhone {
     pub(crate) async fn new(server: &Server, number: &str) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let server = server.sip_address();
+        Self::at("127.0.0.1".parse().unwrap(), server.sip_address(), number).await
+    }
+
+    /// With an address of this machine.
+    pub(crate) async fn at(ip: IpAddr, server: SocketAddr, number: &str) -> Self {
         Self {
-            socket,
+            socket: UdpSocket::bind((ip, 0)).await.unwrap(),
             server,
             number: number.to_owned(),
             to: format!("<sip:{number}@{server}>"),
             sequence: 0,
+            headers: String::new(),
         }
+    }
+
+    /// What it calls.
+    pub(crate) fn uri(&self) -> String {
+        format!("sip:{}@{}", self.number, self.server)
     }
 
     pub(crate) async fn invite(&mut self, sdp: &str) -> String {
@@ -344,6 +366,45 @@ impl RawPhone {
             self.to = to.to_owned();
         }
         answer
+    }
+
+    /// Calls and takes that back at once. What the server says to the one and to the other, at last.
+    pub(crate) async fn invite_and_cancel(&mut self, sdp: &str) -> (String, String) {
+        self.sequence += 1;
+        self.send("INVITE", "", sdp).await;
+        self.send("CANCEL", "", "").await;
+        let (mut invited, mut cancelled) = (None, None);
+        loop {
+            let answer = self.expect("SIP/2.0").await;
+            if answer.starts_with("SIP/2.0 1") {
+                continue;
+            }
+            match header(&answer, "CSeq").unwrap().ends_with("CANCEL") {
+                true => cancelled = Some(answer),
+                false => invited = Some(answer),
+            }
+            if let (Some(invited), Some(cancelled)) = (&invited, &cancelled) {
+                self.to = header(invited, "To").unwrap().to_owned();
+                return (invited.clone(), cancelled.clone());
+            }
+        }
+    }
+
+    /// Sends the ACK of a refusal.
+    pub(crate) async fn acknowledge_refusal(&self) {
+        self.send("ACK", "", "").await;
+    }
+
+    /// Hangs up; the server's answer.
+    pub(crate) async fn hang_up(&mut self) -> String {
+        self.sequence += 1;
+        self.send("BYE", "", "").await;
+        loop {
+            let answer = self.expect("SIP/2.0").await;
+            if header(&answer, "CSeq").unwrap().ends_with("BYE") {
+                return answer;
+            }
+        }
     }
 
     /// Sends the ACK of a 2xx.
@@ -395,6 +456,7 @@ impl RawPhone {
             number,
             to,
             sequence,
+            headers,
             ..
         } = self;
         let us = self.socket.local_addr().unwrap();
@@ -406,7 +468,7 @@ impl RawPhone {
         let message = format!(
             "{method} sip:{number}@{server} SIP/2.0\r\nVia: SIP/2.0/UDP {us};branch=z9hG4bK{branch}{sequence}\r\n\
              Max-Forwards: 70\r\nFrom: <sip:raw@{us}>;tag=raw\r\nTo: {to}\r\nCall-ID: {us}\r\n\
-             CSeq: {sequence} {method}\r\nContact: <sip:raw@{us}>\r\n{kind}Content-Length: {}\r\n\r\n{sdp}",
+             CSeq: {sequence} {method}\r\nContact: <sip:raw@{us}>\r\n{headers}{kind}Content-Length: {}\r\n\r\n{sdp}",
             sdp.len()
         );
         self.socket
