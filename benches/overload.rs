@@ -6,7 +6,7 @@ use std::f32::consts::TAU;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use unisono::engine::rehearsal::{Mouth, Rehearsal, address};
 use unisono::engine::{Channel, LegId, LegPolicy, Level, MediaSpec, Remote};
 use unisono_rtp::codec::{Codec, OpusSettings};
@@ -20,6 +20,7 @@ fn overload(c: &mut Criterion) {
         ("Opus, 200 in one, 3 talk", Codec::Opus, 200, 1, 3, true),
         ("Opus, 20 of three, all talk", Codec::Opus, 60, 20, 60, true),
     ] {
+        group.throughput(Throughput::Elements(legs.into()));
         for level in [Level::Normal, Level::Trimming, Level::Shedding] {
             let mut scene = Scene::new(codec, legs, rooms, talkers, csrcs, level);
             group.bench_function(BenchmarkId::new(name, level.name()), |b| {

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use unisono_dahdi::exchange::{ChannelNumber, Exchange, Limits};
 use unisono_dahdi::request::{BufInfo, ConfInfo, Request};
 
@@ -40,6 +40,7 @@ fn meeting(users: usize) -> (Exchange, Vec<ChannelNumber>) {
 fn steps(c: &mut Criterion) {
     let mut group = c.benchmark_group("step");
     for users in [2, 10, 50, 500] {
+        group.throughput(Throughput::Elements(users as u64));
         let (mut exchange, channels) = meeting(users);
         // 32 each, so that 500 fit 16 bits: limited sums are the mixer's own bench.
         let said: [u8; 320] = std::array::from_fn(|n| if n % 2 == 0 { 32 } else { 0 });

@@ -252,8 +252,7 @@ impl Rehearsal {
         let now_ns = self.now_ns();
         (self.watch.begin)();
         self.plane.receive(
-            leg.index,
-            channel,
+            (leg.index, channel),
             datagram,
             source,
             now_ns,

@@ -306,8 +306,7 @@ impl Worker {
             return;
         };
         self.plane.receive(
-            leg,
-            channel,
+            (leg, channel),
             datagram,
             received.source,
             received.arrival_ns,
@@ -333,8 +332,7 @@ impl Worker {
         bump(&self.meter.datagrams_in, 1);
         let datagram = self.received.datagram(&received);
         self.plane.receive(
-            index,
-            channel,
+            (index, channel),
             datagram,
             received.source,
             received.arrival_ns,
