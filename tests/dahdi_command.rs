@@ -410,7 +410,7 @@ fn a_process_in_1023() -> ProcessReport {
         conferences: vec![ConferenceReport {
             number: 1023,
             members: 1,
-            shared_with: Vec::new(),
+            ..ConferenceReport::default()
         }],
         ..ProcessReport::default()
     }

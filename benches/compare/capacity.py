@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import platform
 import re
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import tempfile
 import time
 
 import capacity_docs
+import documents
 import scenarios
 import servers
 from scenarios import ASTERISK, EXTRAS, IDLE, JANUS, MODES, OVERLOAD, REFUSAL, SHARED, UNISONO, steps
@@ -108,7 +108,7 @@ class Bench:
             "mode": options.mode_name,
             "rounds": options.rounds,
             "window_seconds": options.seconds,
-            "machine": machine(),
+            "machine": documents.machine(),
             "versions": {
                 UNISONO: servers.Unisono.version(options.unisono),
                 ASTERISK: servers.Asterisk.version() if ASTERISK in options.contestant else None,
@@ -533,22 +533,6 @@ def processor_seconds(pid):
     with open(f"/proc/{pid}/stat") as source:
         fields = source.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def machine():
-    with open("/proc/cpuinfo") as source:
-        model = next((line.split(":", 1)[1].strip() for line in source if line.startswith("model name")), platform.machine())
-    with open("/proc/cpuinfo") as source:
-        guest = any("hypervisor" in line for line in source if line.startswith("flags"))
-    with open("/proc/meminfo") as source:
-        memory = int(source.readline().split()[1]) / 1024 / 1024
-    return {
-        "processor": " ".join(model.split()),
-        "processors": len(os.sched_getaffinity(0)),
-        "memory_gib": round(memory, 1),
-        "kernel": platform.release(),
-        "guest": guest,
-    }
 
 
 def write_docs(figures):

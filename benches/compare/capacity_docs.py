@@ -3,33 +3,21 @@
 import re
 import statistics
 
+import documents
 import scenarios
+from documents import spread
 from scenarios import ASTERISK, CONTESTANTS, SHARED, UNISONO
 
-MARKERS = "<!-- figures: {} -->\n", "<!-- end of figures -->"
 CAPACITY, OVERLOAD = "docs/capacity.md", "docs/overload.md"
 
 
 def write(data):
     """Replaces what is between the markers, and returns the files that were written; a marker without a table is a mistake."""
-    replace(CAPACITY, tables(data))
+    documents.replace(CAPACITY, tables(data))
     if not data.get("overload"):
         return [CAPACITY]
-    replace(OVERLOAD, {"overload": overload(data)})
+    documents.replace(OVERLOAD, {"overload": overload(data)})
     return [CAPACITY, OVERLOAD]
-
-
-def replace(path, all_tables):
-    with open(path) as source:
-        text = source.read()
-    for name, table in all_tables.items():
-        begin, end = MARKERS[0].format(name), MARKERS[1]
-        pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-        text, count = pattern.subn(lambda _: f"{begin}\n{table}\n{end}", text)
-        if count != 1:
-            raise ValueError(f"{path} has {count} places for the table {name!r}, and needs 1: {begin.strip()}")
-    with open(path, "w") as out:
-        out.write(text)
 
 
 def terminal(data):
@@ -54,8 +42,7 @@ def run(data):
     taken = data["windows"] + data["ramps"]
     left_out = sum(entry["left_out"] for entry in taken)
     facts = [
-        f"{data['date']}; {machine['processor']}, {machine['processors']} processors"
-        f"{' of a virtual machine' if machine['guest'] else ''}, {machine['memory_gib']} GiB, Linux {machine['kernel']}.",
+        f"{data['date']}; {documents.machine_words(machine)}.",
         ", ".join(f"{name} {version}" for name, version in versions.items() if version) + ".",
         f"{data['rounds']} rounds, windows of {data['window_seconds']:g} s; {len(taken)} windows and ramps in {data['seconds'] / 60:.0f} min,"
         f" of which {left_out} left out for steal of more than {data['limits']['steal_percent']:g} %.",
@@ -393,11 +380,3 @@ def most(values, limit):
 
 def least(values, limit):
     return bool(values) and statistics.median(values) >= limit
-
-
-def spread(values, digits):
-    if not values:
-        return "–"
-    text = lambda value: f"{value:,.{digits}f}"
-    low, middle, high = text(min(values)), text(statistics.median(values)), text(max(values))
-    return middle if low == high else f"{middle} ({low} to {high})"

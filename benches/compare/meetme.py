@@ -16,6 +16,11 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
+
+import documents
+import servers
+from documents import spread
 
 ROOT = "target/peers/asterisk"
 INSIDE = "/tmp/unisono/compare"
@@ -27,43 +32,60 @@ CONTESTANTS = {
 FRAME = 160
 FRAME_NS = 20_000_000
 TALKERS = 3
-# A talker's burst takes one packet a second; three talkers share the second.
-BURST_EVERY = 50
+# Frames from one burst of a talker, of one packet, to its next. The talkers share them, so that there is one in 600 ms.
+BURST_EVERY = 90
 # Later than this after it was said, ns, a burst is not looked for: the next talker's comes.
-LATEST_NS = 300_000_000
+LATEST_NS = 580_000_000
 SILENCE = b"\xff" * FRAME
 # 1 kHz, square, about 8000 of 32768.
 BURST = (b"\x9f" * 4 + b"\x1f" * 4) * (FRAME // 8)
 # Octets of mu-law that are louder than about 2000.
 LOUD = bytes(1 if (octet & 0x7F) < 0x40 else 0 for octet in range(256))
-# From the first word on, s: until queues are what they remain.
-SETTLING = 8
+# How often more than wanted a window is measured, where the host stole of it.
+MORE_WINDOWS = 1
 # Beyond this share, a window's steal makes it worthless.
 MOST_STEAL = 0.015
 SO_TIMESTAMPNS = 35
+POLICIES = {os.SCHED_OTHER: "normal", os.SCHED_FIFO: "SCHED_FIFO", os.SCHED_RR: "SCHED_RR", os.SCHED_BATCH: "SCHED_BATCH", os.SCHED_IDLE: "SCHED_IDLE"}
+DOCUMENT = "docs/dahdi.md"
 
 
 def main():
     options = arguments()
+    if not options.measure:
+        return write_docs(options.json)
     if os.geteuid() != 0:
         fail("run it as root: Asterisk runs in a folder of its own")
     processors = sorted(os.sched_getaffinity(0))
+    if len(processors) < 2:
+        fail("two processors are needed: one for Asterisk, one for its callers")
     peer_cpu, our_cpu = processors[-1], processors[0]
+    data = {
+        "schema": "unisono-meetme/1",
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "command": " ".join(["benches/compare/meetme.sh", *sys.argv[3:]]),
+        "machine": documents.machine(),
+        "versions": versions(),
+        "most_steal": MOST_STEAL,
+        "scheduling": {},
+        "results": [],
+    }
     os.sched_setaffinity(0, {our_cpu})
     print(
         f"{options.rounds} rounds, {options.windows} windows of {options.seconds} s each; Asterisk on CPU {peer_cpu},"
         f" callers on CPU {our_cpu}; {TALKERS} talkers, G.711",
         flush=True,
     )
+    begun = time.monotonic()
     results = collections.defaultdict(list)
     for number in range(options.rounds):
         for callers in options.callers:
             # Nobody is always first.
             turn = list(CONTESTANTS)[:: -1 if number % 2 else 1]
             for name in turn:
-                windows = [w | {"round": number + 1} for w in measure(options, name, callers, peer_cpu)]
-                results[name, callers] += windows
-                good = [window for window in windows if window["steal"] <= MOST_STEAL]
+                windows, data["scheduling"][name] = measure(options, name, callers, peer_cpu)
+                results[name, callers] += [window | {"round": number + 1} for window in windows]
+                good = without_steal(windows)
                 seen = (
                     f"{statistics.median(w['cpu_us'] for w in good):.1f} us a frame,"
                     f" {statistics.median(w['delay_p50_ms'] for w in good):.1f} ms"
@@ -71,33 +93,41 @@ def main():
                     else "nothing without steal"
                 )
                 print(f"round {number + 1}, {callers} callers, {name}: {seen}", flush=True)
-    print()
-    table(results)
-    ratios(results)
-    if options.json:
-        with open(options.json, "w") as out:
-            rows = [{"contestant": name, "callers": callers, "windows": w} for (name, callers), w in results.items()]
-            json.dump({"most_steal": MOST_STEAL, "results": rows}, out, indent=1)
+    data["seconds"] = round(time.monotonic() - begun)
+    data["results"] = [{"contestant": name, "callers": callers, "windows": w} for (name, callers), w in results.items()]
+    os.makedirs(os.path.dirname(options.json) or ".", exist_ok=True)
+    with open(options.json, "w") as out:
+        json.dump(data, out, indent=1)
+    print(f"\n{words(data)}\n\nfigures in {options.json}")
+    if options.write_docs:
+        write_docs(options.json)
+    return 1 if own_voice(data) else 0
 
 
 def arguments():
     parser = argparse.ArgumentParser(prog="meetme.sh", description=__doc__)
     parser.add_argument("--callers", type=int, nargs="+", default=[10, 50, 100], help="default 10 50 100")
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
-    parser.add_argument("--windows", type=int, default=3, help="of each call, default 3")
+    parser.add_argument("--windows", type=int, default=3, help="of each call, default 3; one more where the host stole of one")
     parser.add_argument("--seconds", type=int, default=5, help="of each window, default 5")
-    parser.add_argument("--json", metavar="FILE", help="keep every window's figures")
+    parser.add_argument("--settle", type=int, default=8, help="s from the first word to the first window, until queues are what they remain; default 8")
+    parser.add_argument("--json", metavar="FILE", default="target/compare/meetme.json", help="where every window's figures are kept")
+    parser.add_argument("--write-docs", action="store_true", help=f"then write the table of {DOCUMENT}")
+    parser.add_argument("--no-measure", dest="measure", action="store_false", help="with --write-docs: from the figures kept")
     parser.add_argument("--library", default="target/release/libunisono_dahdi.so", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if min(options.callers) <= TALKERS or max(options.callers) > 400:
         parser.error("4 to 400 callers")
-    if min(options.rounds, options.windows, options.seconds) < 1:
-        parser.error("at least 1 round of 1 window of 1 s")
+    # Fewer seconds have no burst of each talker.
+    if min(options.rounds, options.windows, options.settle) < 1 or options.seconds < 2:
+        parser.error("at least 1 round of 1 window of 2 s, after 1 s")
+    if not options.measure and not options.write_docs:
+        parser.error("--no-measure without --write-docs does nothing")
     return options
 
 
 def measure(options, name, callers, cpu):
-    """Starts Asterisk, calls it, and returns the figures of each window."""
+    """Starts Asterisk, calls it, and returns the figures of each window, and how its threads were scheduled."""
     timing, application, on_library = CONTESTANTS[name]
     port = free_port()
     home = configure(timing, application, port, options.library if on_library else None)
@@ -106,8 +136,11 @@ def measure(options, name, callers, cpu):
         crowd = Crowd(("127.0.0.1", port), callers)
         try:
             crowd.call()
-            time.sleep(SETTLING)
-            return [window(options, asterisk, crowd) for _ in range(options.windows)]
+            time.sleep(options.settle)
+            windows = []
+            while len(without_steal(windows)) < options.windows and len(windows) < options.windows + MORE_WINDOWS:
+                windows.append(window(options, asterisk, crowd))
+            return windows, asterisk.scheduling()
         finally:
             crowd.hang_up()
     finally:
@@ -116,12 +149,12 @@ def measure(options, name, callers, cpu):
 
 def window(options, asterisk, crowd):
     crowd.forget()
-    stolen, total, used = *processor_time(), asterisk.processor_ns()
+    stolen, total, used = *documents.processor_ticks(), asterisk.processor_ns()
     begin = time.monotonic()
     time.sleep(options.seconds)
     used = asterisk.processor_ns() - used
     seconds = time.monotonic() - begin
-    stolen_now, total_now = processor_time()
+    stolen_now, total_now = documents.processor_ticks()
     steal = (stolen_now - stolen) / max(total_now - total, 1)
     # What was said last is still to be heard.
     time.sleep(LATEST_NS / 1e9)
@@ -170,6 +203,18 @@ class Asterisk:
     def processor_ns(self):
         """Processor time of all its threads, by the clock that clock_getcpuclockid(3) names."""
         return time.clock_gettime_ns((~self.process.pid << 3) | 2)
+
+    def scheduling(self):
+        """How many of its threads run under which policy."""
+        found = collections.Counter()
+        for thread in os.listdir(f"/proc/{self.process.pid}/task"):
+            try:
+                policy = POLICIES.get(os.sched_getscheduler(int(thread)) & ~os.SCHED_RESET_ON_FORK, "another policy")
+                priority = os.sched_getparam(int(thread)).sched_priority
+            except ProcessLookupError:
+                continue
+            found[f"{policy} {priority}" if priority else policy] += 1
+        return dict(found)
 
     def stop(self):
         self.command("core stop now")
@@ -377,11 +422,10 @@ def configure(timing, application, port, library):
     return home
 
 
-def processor_time():
-    """Ticks that the host stole, and all ticks."""
-    with open("/proc/stat") as source:
-        ticks = [int(value) for value in source.readline().split()[1:9]]
-    return ticks[7], sum(ticks)
+def versions():
+    with open("Cargo.toml", "rb") as source:
+        ours = tomllib.load(source)["workspace"]["package"]["version"]
+    return {"unisono": ours, "Asterisk": servers.Asterisk.version()}
 
 
 def free_port():
@@ -395,47 +439,84 @@ def quantile(values, share):
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
-def table(results):
-    columns = {
-        "CPU us/frame": "cpu_us",
-        "delay p50 ms": "delay_p50_ms",
-        "delay p99 ms": "delay_p99_ms",
-        "delay max ms": "delay_max_ms",
-        "deviation p99 ms": "deviation_p99_ms",
-    }
-    print(f"{'median (range)':22}{'callers':>8}" + "".join(f"{title:>24}" for title in columns) + f"{'missed':>8}{'windows':>9}{'left out':>9}")
-    for (name, callers), windows in sorted(results.items(), key=lambda item: (item[0][1], item[0][0])):
-        good = [window for window in windows if window["steal"] <= MOST_STEAL]
-        cells = []
-        for key in columns.values():
-            values = [window[key] for window in good]
-            cells.append(f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})" if values else "-")
-        missed = f"{100 * max(window['missed'] for window in good):.1f} %" if good else "-"
-        print(
-            f"{name:22}{callers:>8}" + "".join(f"{cell:>24}" for cell in cells)
-            + f"{missed:>8}{len(good):>9}{len(windows) - len(good):>9}"
+def without_steal(windows):
+    return [window for window in windows if window["steal"] <= MOST_STEAL]
+
+
+def own_voice(data):
+    """How often talkers heard themselves, in windows without steal."""
+    return sum(window["own_voice"] for entry in data["results"] for window in without_steal(entry["windows"]))
+
+
+def words(data):
+    taken = [window for entry in data["results"] for window in entry["windows"]]
+    good = without_steal(taken)
+    most = f"{100 * max(window['steal'] for window in good):.1f} %" if good else "–"
+    facts = [
+        f"{data['date']}; {documents.machine_words(data['machine'])}.",
+        ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+        + f"; `{data['command']}`, {data['seconds'] / 60:.0f} min.",
+        f"{len(good)} windows, and {len(taken) - len(good)} left out for steal of more than {100 * MOST_STEAL:g} % of all processor"
+        f" time; greatest steal of one that counts: {most}.",
+        "Scheduling: "
+        + "; ".join(
+            f"{name}: " + ", ".join(f"{count} threads {how}" for how, count in sorted(found.items()))
+            for name, found in data["scheduling"].items()
         )
+        + ".",
+        f"Own voice: heard {own_voice(data)} times." if own_voice(data) else "Own voice: never heard.",
+    ]
+    return "\n".join(f"* {fact}" for fact in facts) + f"\n\n{table(data)}\n\n{ratios(data)}"
 
 
-def ratios(results):
+COLUMNS = {
+    "CPU µs a frame": ("cpu_us", 1),
+    "delay p50 ms": ("delay_p50_ms", 1),
+    "delay p99 ms": ("delay_p99_ms", 1),
+    "deviation p99 ms": ("deviation_p99_ms", 1),
+}
+
+
+def table(data):
+    titles = ["callers", "", *COLUMNS, "delay max ms", "missed %", "own voice", "greatest steal %", "windows"]
+    lines = ["| " + " | ".join(titles) + " |", "|" + "---|" * len(titles)]
+    for entry in sorted(data["results"], key=lambda entry: (entry["callers"], entry["contestant"])):
+        windows = entry["windows"]
+        good = without_steal(windows)
+        cells = [spread([window[key] for window in good], digits) for key, digits in COLUMNS.values()]
+        for key, scale, digits in (("delay_max_ms", 1, 0), ("missed", 100, 1), ("own_voice", 1, 0), ("steal", 100, 1)):
+            cells.append(f"{scale * max(window[key] for window in good):.{digits}f}" if good else "–")
+        counted = f"{len(good)}" + (f" (+{len(windows) - len(good)})" if len(good) < len(windows) else "")
+        lines.append("| " + " | ".join([str(entry["callers"]), entry["contestant"], *cells, counted]) + " |")
+    return "\n".join(lines)
+
+
+def ratios(data):
     """Contestants of one round had the same weather, or nearly."""
     ours, theirs = CONTESTANTS
-    print(f"\n{ours} / {theirs}, median of the rounds' ratios")
-    for callers in sorted({callers for _, callers in results}):
+    found = {(entry["contestant"], entry["callers"]): entry["windows"] for entry in data["results"]}
+    lines = [f"| {ours} / {theirs} | CPU | delay |", "|---|---|---|"]
+    for callers in sorted({callers for _, callers in found}):
         cells = []
-        for title, key in (("CPU", "cpu_us"), ("delay", "delay_p50_ms")):
-            pairs = [(by_round(results[ours, callers], key), by_round(results[theirs, callers], key))]
-            found = [a[number] / b[number] for a, b in pairs for number in a if number in b]
-            cells.append(f"{title} {statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})" if found else f"{title} -")
-        print(f"{callers:>4} callers: " + ", ".join(cells))
+        for key in ("cpu_us", "delay_p50_ms"):
+            above, below = (by_round(found.get((name, callers), []), key) for name in CONTESTANTS)
+            cells.append(spread([above[number] / below[number] for number in above if below.get(number)], 2))
+        lines.append(f"| {callers} callers | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def by_round(windows, key):
     rounds = collections.defaultdict(list)
-    for window in windows:
-        if window["steal"] <= MOST_STEAL:
-            rounds[window["round"]].append(window[key])
+    for window in without_steal(windows):
+        rounds[window["round"]].append(window[key])
     return {number: statistics.median(values) for number, values in rounds.items()}
+
+
+def write_docs(figures):
+    with open(figures) as source:
+        documents.replace(DOCUMENT, {"meetme": words(json.load(source))})
+    print(f"{DOCUMENT}: table written")
+    return 0
 
 
 def fail(reason):
@@ -445,6 +526,8 @@ def fail(reason):
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
     except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
         fail(error)

@@ -230,6 +230,7 @@ impl Watch {
                     number: link.conference,
                     members: 1,
                     shared_with: self.trunk.sharers(link.conference),
+                    alone: None,
                 })
                 .collect(),
             steps: StepsReport {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::crowd::{Caller, Crowd};
 use crate::host::Host;
 use crate::sound::Voice;
@@ -26,7 +28,8 @@ fn fifty_callers_of_one_conference_hear_the_three_who_talk() {
         let host = Host::start(stage, &[("100", &["MeetMe(1,dq)"])]);
         let crowd = Crowd::call(&host, three_of("100", CALLERS));
         host.wait_for_users("1", CALLERS);
-        hear_the_three(stage, crowd);
+        let status = host.status_while(stage, || hear_the_three(stage, crowd));
+        assert_fifty_are_in_it(&status);
         host.stop(&[]);
     });
 }
@@ -66,6 +69,40 @@ fn twenty_conferences_at_once_are_twenty_conferences() {
         }
         host.stop(&[]);
     });
+}
+
+/// What `unisono dahdi status` says of an Asterisk with the callers in one conference of MeetMe.
+fn assert_fifty_are_in_it(status: &Value) {
+    let place = &status["directories"][0];
+    let [process] = &place["processes"].as_array().expect("processes")[..] else {
+        panic!("not one process: {status:#}");
+    };
+    let pid = &process["pid"];
+    // Two channels more are MeetMe's own.
+    let members = CALLERS + 2;
+    let conference = &place["conferences"][0];
+    assert_eq!(place["conferences"].as_array().map(Vec::len), Some(1));
+    assert_eq!(conference["number"], 1023, "{conference:#}");
+    assert_eq!(conference["members"], members, "{conference:#}");
+    assert_eq!(conference["processes"][0]["pid"], *pid);
+    assert_eq!(process["program"], "asterisk");
+    assert_eq!(process["alone"], Value::Null);
+    assert_eq!(process["conferences"][0]["members"], members);
+    let channels = process["channels"].as_array().expect("channels");
+    let inside = channels.iter().filter(|one| one["conference"] == 1023);
+    assert_eq!(inside.count(), members, "{channels:#?}");
+    // One for each phone; MeetMe sets none of them going.
+    assert!(
+        process["timers"]["open"].as_u64() >= Some(CALLERS as u64),
+        "{process:#}"
+    );
+    assert!(process["steps"]["mixed"].as_u64() > Some(0), "{process:#}");
+    let grant = process["grant"].as_str().expect("what was granted");
+    assert!(grant.contains("SCHED_FIFO"), "{grant}");
+    assert!(
+        process["lateness"]["p50_us"].as_f64() > Some(0.0),
+        "{process:#}"
+    );
 }
 
 /// So many callers, of whom the first three talk.

@@ -4,11 +4,14 @@ use std::fmt::Write;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
+use serde_json::Value;
 use unisono_rtp::codec::Codec;
 
 use crate::library::{library, library_for};
-use crate::peer::{Pbx, RunningPbx, RunningSipp, Sipp, installed};
+use crate::peer::{Pbx, RunningPbx, RunningSipp, Sipp, as_root, installed};
 use crate::sound::Voice;
 use crate::stage::{Stage, free_port};
 
@@ -17,6 +20,9 @@ const TEMPLATES: &str = "tests/dahdi/asterisk";
 
 /// Asterisk's ports for audio: none that phones use.
 const RTP_PORTS: (u16, u16) = (25_000, 29_999);
+
+/// When something that takes some seconds is in its midst.
+const MIDST: Duration = Duration::from_secs(4);
 
 /// What the music on hold is. Nobody else uses this voice where there is music.
 pub(crate) const MUSIC: Voice = Voice::Edith;
@@ -111,6 +117,26 @@ impl Host {
         self.pbx.wait_until(&command, |answer| {
             answer.contains(&words) || (users == 0 && answer.contains("No active"))
         });
+    }
+
+    /// What `unisono dahdi status` says of it in the midst of something.
+    pub(crate) fn status_while(&self, stage: &Stage, something: impl FnOnce()) -> Value {
+        let mut status = as_root("env");
+        status
+            .arg(format!(
+                "UNISONO_DAHDI_DIR={}",
+                self.pbx.outside("dahdi").display()
+            ))
+            .args([env!("CARGO_BIN_EXE_unisono"), "dahdi", "status", "--json"]);
+        let asked = thread::spawn(move || {
+            thread::sleep(MIDST);
+            status.output().expect("run unisono dahdi status")
+        });
+        something();
+        let answer = asked.join().expect("it was asked");
+        fs::write(stage.folder().join("status.json"), &answer.stdout).expect("keep the answer");
+        assert!(answer.status.success(), "{answer:?}");
+        serde_json::from_slice(&answer.stdout).expect("JSON")
     }
 
     /// Ends it; these files of its folder are taken along. What uses DAHDI in it had nothing to complain of.

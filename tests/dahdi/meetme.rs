@@ -182,6 +182,39 @@ fn the_menu_mutes_and_unmutes() {
     });
 }
 
+#[test]
+fn the_administrators_menu_locks_the_conference() {
+    Stage::play("lock", |stage| {
+        let host = Host::start(
+            stage,
+            &[("100", &["MeetMe(1,dqas)"]), ("101", &["MeetMe(1,dq)"])],
+        );
+        let capture = Capture::start(stage);
+        let keys = Keys::new().silence(2000).press("*").silence(2500);
+        let anna = Sipp::new(stage, "anna", "keys-rtp", host.sip)
+            .calling("100", 24.0)
+            .pressing(&keys.press("2").silence(17_000))
+            .with("REST", "@HANG_UP@")
+            .start();
+        let anna_port = anna.audio_port();
+        host.pbx.wait_until("meetme list", |answer| {
+            answer.lines().any(|line| line.trim_end().ends_with("Yes"))
+        });
+        // He is told, and hung up on.
+        let ben = host.speaker_to_the_end(stage, "101", Voice::Ben);
+        let ben_port = ben.audio_port();
+        ben.succeed();
+        host.wait_for_users("1", 1);
+        anna.succeed();
+        let trace = capture.stop();
+        for (port, prompt) in [(anna_port, "conf-lockednow"), (ben_port, "conf-locked")] {
+            let said = prompt_of_asterisk(prompt);
+            assert!(trace.audio_to(port).says(&said.samples), "{prompt}");
+        }
+        host.stop(&[]);
+    });
+}
+
 /// The tone of MeetMe that this header of its source has.
 fn tone(name: &str) -> Vec<i16> {
     let header = installed("meetme").join(format!("{name}.h"));

@@ -113,7 +113,12 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Only root may end what runs as root: sudo, with which goes what it runs.
+        if self.child.try_wait().is_ok_and(|ended| ended.is_none()) && self.child.kill().is_err() {
+            let _ = as_root("kill")
+                .args(["-s", "KILL", &self.child.id().to_string()])
+                .status();
+        }
         let _ = self.child.wait();
     }
 }

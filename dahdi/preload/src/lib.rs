@@ -33,6 +33,8 @@
 //! * A real-time thread of ours that runs for too long is sent SIGXCPU, for which there is a handler of ours. A program that sets
 //!   another, or the default one, which ends it, answers for that signal itself.
 //! * An `epoll` set, and whoever waits for a timer, is shown an event when another thread closes the timer.
+//! * In `epoll`, who asks for EPOLLPRI of a timer is told EPOLLIN: the kernel answers, and an eventfd knows nothing urgent.
+//! * `/dev/dahdi` itself is a directory to `stat`, and cannot be opened or listed.
 //! * While a device is open, `poll` of anything costs a system call more for each page of its array.
 //! * A program that another thread starts just when a device is opened may begin with its soft limit of open files at the hard one.
 //! * An `epoll` set made before a fork still shows the parent's devices.

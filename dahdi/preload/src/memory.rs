@@ -2,13 +2,13 @@
 //!
 //! Before anything is copied, the kernel is asked about a word of each page that is touched, by calls that do nothing else:
 //!
-//! | asked | by | costs here |
-//! |---|---|---|
-//! | can it be read? | `rt_sigprocmask`, told to do what it does not know: it reads the new mask before it refuses | 0.09 us a page |
-//! | can it be written? | `futex`, told to add zero to the word and to wake nobody | 0.15 us a page |
+//! | asked | by |
+//! |---|---|
+//! | can it be read? | `rt_sigprocmask`, told to do what it does not know: it reads the new mask before it refuses |
+//! | can it be written? | `futex`, told to add zero to the word and to wake nobody |
 //!
-//! `process_vm_readv` on oneself would be one call whatever the length, but takes 0.26 us, and containers' filters of system calls
-//! often forbid it. These two no program can do without. If a filter forbids them nevertheless, addresses are trusted.
+//! `process_vm_readv` on oneself would be one call whatever the length, but containers' filters of system calls often forbid it.
+//! These two no program can do without. If a filter forbids them nevertheless, addresses are trusted.
 //!
 //! Memory that another thread unmaps in the midst of the call is a crash, where the kernel would still say EFAULT.
 

@@ -86,4 +86,14 @@ mod tests {
         assert_eq!(Mode::of(7), member(true, Hears::All));
         assert_eq!(Mode::of(0), Mode::Normal);
     }
+
+    #[test]
+    fn mode_8_means_the_flags_of_the_pseudo_side() {
+        let member = |talks, hears| Mode::Member { talks, hears };
+        assert_eq!(Mode::of(0xc08), member(true, Hears::Others));
+        assert_eq!(Mode::of(0x808), member(true, Hears::Nothing));
+        assert_eq!(Mode::of(0x408), member(false, Hears::Others));
+        // Those of a real line's side are not meant.
+        assert_eq!(Mode::of(0x308), member(false, Hears::Nothing));
+    }
 }

@@ -1,6 +1,6 @@
 //! What the process says of itself when it is asked.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(crate) fn of(shared: &Shared) -> ProcessReport {
     }
     conferences.sort_unstable();
     let mut trunk = None;
-    let mut apart = BTreeSet::new();
+    let mut apart = BTreeMap::new();
     if let Ok(control) = shared.control() {
         report.alone = control.shares.alone().map(str::to_owned);
         trunk = control.shares.trunk().cloned();
@@ -55,8 +55,10 @@ pub(crate) fn of(shared: &Shared) -> ProcessReport {
             members,
             shared_with: trunk
                 .as_ref()
-                .filter(|_| !apart.contains(&number))
+                .filter(|_| !apart.contains_key(&number))
                 .map_or_else(Vec::new, |trunk| trunk.sharers(number)),
+            // Where there is no trunk the process says why, once for all of them.
+            alone: apart.remove(&number).filter(|_| trunk.is_some()),
         })
         .collect();
     if let Some(trunk) = trunk {

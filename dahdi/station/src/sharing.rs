@@ -1,6 +1,7 @@
 //! Conferences with other processes: numbers that are the machine's, and the trunk. Under the control lock.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -46,8 +47,8 @@ pub(crate) struct Shares {
     noted: Vec<Noted>,
     /// Why there is no trunk.
     alone: Option<String>,
-    /// Conferences in use whose numbers nobody else was asked for. Another process may have given the same one to other people.
-    apart: BTreeSet<i32>,
+    /// Conferences in use whose numbers are not agreed on with others, and why. Another process may have given the same one to other people.
+    apart: BTreeMap<i32, String>,
 }
 
 impl Shares {
@@ -113,11 +114,12 @@ impl Shares {
 
     /// A conference's number is the exchange's choice, not the machine's.
     pub(crate) fn keep_apart(&mut self, conference: i32) {
-        self.apart.insert(conference);
+        let why = "it was given its number while this process shared nothing";
+        self.apart.insert(conference, why.into());
     }
 
-    /// Conferences that no other process is in, although one may be in another of the same number.
-    pub(crate) const fn apart(&self) -> &BTreeSet<i32> {
+    /// Conferences that no other process is in, although one may be in another of the same number, and why.
+    pub(crate) const fn apart(&self) -> &BTreeMap<i32, String> {
         &self.apart
     }
 
@@ -126,16 +128,23 @@ impl Shares {
         let Some(trunk) = &self.trunk else {
             return;
         };
-        if self.apart.contains(&conference) {
-            // Others who are there have nothing to do with it: it remains this process's alone.
-            if !trunk.numbers().claim(conference).unwrap_or(false) {
-                return;
+        let refused = if self.apart.contains_key(&conference) {
+            match trunk.numbers().claim(conference) {
+                Ok(true) => None,
+                // Others who are there have nothing to do with it.
+                Ok(false) => Some("another process has a conference of this number".to_owned()),
+                Err(error) => Some(no_number(&error)),
             }
-            self.apart.remove(&conference);
         } else {
-            // Refused, it is a conference of this process alone, and works.
-            let _ = trunk.numbers().hold(conference);
+            let held = trunk.numbers().hold(conference);
+            held.err().map(|error| no_number(&error))
+        };
+        if let Some(why) = refused {
+            // A conference of this process alone, and works. Heard by others it would be by those whose number it becomes next.
+            self.apart.insert(conference, why);
+            return;
         }
+        self.apart.remove(&conference);
         let _ = trunk.open_line(conference);
     }
 
@@ -147,6 +156,14 @@ impl Shares {
             trunk.numbers().release(conference);
         }
     }
+}
+
+/// Why a conference is not shared whose number the system gave no lock on.
+fn no_number(error: &io::Error) -> String {
+    format!(
+        "its number cannot be held ({error}): the file system of the directory must have locks, and no other program may lock the file \
+         \"numbers\" there"
+    )
 }
 
 /// The mixing thread's end of the trunk, once there is one.

@@ -2,10 +2,13 @@
 
 mod program;
 
+use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use unisono_dahdi::request::{ConfInfo, Errno, Reply, Request};
 use unisono_dahdi_station::{Settings, Sharing, Station};
 use unisono_dahdi_trunk::{Directory, survey};
@@ -252,4 +255,43 @@ fn without_a_directory_a_process_is_alone_and_says_why() {
     assert_eq!(conference_of(&program), 1023);
     let report = station.report();
     assert!(report.alone.is_some() && report.trunk.is_none() && report.directory.is_none());
+}
+
+#[test]
+fn a_conference_whose_number_is_refused_is_alone_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = Directory::at(folder.path()).unwrap();
+    let (here, there) = (sharing(&directory), sharing(&directory));
+    let _first = Program::join(&there, 8, 0x304);
+    let _other = Program::join(&here, 9, 0x304);
+    // Somebody who is none of us locks everything but what is held already.
+    let numbers = File::options()
+        .read(true)
+        .write(true)
+        .open(folder.path().join("numbers"))
+        .unwrap();
+    let lock = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 10,
+        l_len: 100,
+        l_pid: 0,
+    };
+    fcntl(&numbers, FcntlArg::F_OFD_SETLK(&lock)).unwrap();
+    let refused = Program::join(&here, 20, 0x304);
+    let conferences = here.report().conferences;
+    let why = |number: i32| {
+        let mut all = conferences.iter();
+        all.find(|one| one.number == number).unwrap().alone.clone()
+    };
+    assert_eq!(why(9), None);
+    assert!(why(20).unwrap().contains("cannot be held"));
+    // It works all the same, and the next time it is entered it is shared.
+    assert_eq!(conference_of(&refused), 20);
+    drop(refused);
+    drop(numbers);
+    let _again = Program::join(&here, 20, 0x304);
+    let conferences = here.report().conferences;
+    assert!(conferences.iter().any(|one| one.number == 20));
+    assert!(conferences.iter().all(|one| one.alone.is_none()));
 }

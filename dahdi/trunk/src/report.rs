@@ -44,7 +44,10 @@ impl ProcessReport {
     pub(crate) fn printable(mut self) -> Self {
         let texts = [&mut self.program, &mut self.version, &mut self.grant];
         let maybe = [&mut self.directory, &mut self.alone];
-        for text in texts.into_iter().chain(maybe.into_iter().flatten()) {
+        let conferences = self.conferences.iter_mut();
+        let reasons = conferences.filter_map(|conference| conference.alone.as_mut());
+        let maybe = maybe.into_iter().flatten().chain(reasons);
+        for text in texts.into_iter().chain(maybe) {
             *text = printable(text);
         }
         self
@@ -104,6 +107,8 @@ pub struct ConferenceReport {
     pub members: usize,
     /// Other processes in it.
     pub shared_with: Vec<u32>,
+    /// Why it is this process's alone, although the process shares others.
+    pub alone: Option<String>,
 }
 
 /// Steps of 20 ms.

@@ -72,8 +72,8 @@ static void buffer_limits(void)
     /* Buffers that are set anew are empty. */
     CHECK(!ask_int(fd, SET_BLOCKSIZE, BLOCK));
     CHECK(is_ready(fd, POLLIN, 30000));
-    CHECK(!ask_int(fd, SET_BLOCKSIZE, 8192));
-    CHECK(!is_ready(fd, POLLIN, 0));
+    /* On a machine that stood still for a second, another block may be there already. */
+    EVENTUALLY(!ask_int(fd, SET_BLOCKSIZE, 8192) && !is_ready(fd, POLLIN, 0));
 }
 
 static void reading(void)
@@ -93,11 +93,11 @@ static void reading(void)
     CHECK(readv(fd, parts, 2) == 100 + 2 * BLOCK);
     FAILS(EINVAL, read(fd, block, 0));
     CHECK(!fcntl(fd, F_SETFL, O_NONBLOCK));
-    CHECK(!ask_int(fd, SET_BLOCKSIZE, 8192));
-    FAILS(EAGAIN, read(fd, block, all));
+    EVENTUALLY(!ask_int(fd, SET_BLOCKSIZE, 8192) && (errno = 0, read(fd, block, all)) == -1);
+    CHECK(errno == EAGAIN);
     CHECK(!fcntl(fd, F_SETFL, 0));
-    CHECK(!ask_int(fd, SET_BLOCKSIZE, BLOCK));
     int64_t before = microseconds();
+    CHECK(!ask_int(fd, SET_BLOCKSIZE, BLOCK));
     CHECK(read(fd, block, all) == 2 * BLOCK);
     CHECK(microseconds() - before >= 18000);
     CHECK(is_ready(fd, POLLIN, 30000));
@@ -154,8 +154,8 @@ static void flushing_and_waiting(void)
     /* Nothing is left after it, but what has come since on a machine that stood still. */
     EVENTUALLY(!ask_int(fd, FLUSH, FLUSH_READ) && read(fd, companded, sizeof companded) == -1);
     CHECK(errno == EAGAIN);
-    CHECK(write(fd, companded, 800) == 800);
     int64_t before = microseconds();
+    CHECK(write(fd, companded, 800) == 800);
     CHECK(!ioctl(fd, SYNC));
     CHECK(microseconds() - before >= 60000);
     mask = MUX_READ;

@@ -85,25 +85,42 @@ fn bad_address(channel: &Pseudo) -> Errno {
 fn c2_each_mode_hears_what_it_is_for() {
     with_library("conferences::c2_each_mode_hears_what_it_is_for", || {
         const LOUD: f64 = 3_000.0;
-        // What it says, the mode, and whose tones it hears.
+        // What it says, and the mode.
         let members = [
-            (500, TALKS_AND_LISTENS, vec![700, 900, 1_100, 1_500]),
-            (700, TALKS_AND_LISTENS, vec![500, 900, 1_100, 1_500]),
-            (900, TALKS_AND_LISTENS, vec![500, 700, 1_100, 1_500]),
+            (500, TALKS_AND_LISTENS),
+            (700, TALKS_AND_LISTENS),
+            (900, TALKS_AND_LISTENS),
             // Talks only.
-            (1_100, 0x204, vec![]),
+            (1_100, 0x204),
             // Hears all, says nothing though it writes.
-            (1_300, 0x106, vec![500, 700, 900, 1_100, 1_500]),
+            (1_300, 0x106),
             // Announces and hears all, itself included.
-            (1_500, 7, vec![500, 700, 900, 1_100, 1_500]),
+            (1_500, 7),
             // Waits for somebody.
-            (1_700, 4, vec![]),
+            (1_700, 4),
             // Listens only.
-            (1_900, 0x104, vec![500, 700, 900, 1_100, 1_500]),
+            (1_900, 0x104),
+            // Announces, and hears nothing.
+            (2_300, 5),
+            // Hears all, without flags.
+            (2_500, 6),
+            // What the flags of its pseudo side say: both, and none.
+            (2_700, 0xc08),
+            (2_900, 8),
         ];
+        let talk = [500, 700, 900, 1_100, 1_500, 2_300, 2_700];
+        let hears = |hz: u32, mode: i32| -> Vec<u32> {
+            match mode {
+                7 | 6 | 0x106 => talk.into(),
+                TALKS_AND_LISTENS | 0xc08 | 0x104 => {
+                    talk.into_iter().filter(|&other| other != hz).collect()
+                }
+                _ => Vec::new(),
+            }
+        };
         let mut phones: Vec<Phone> = members
             .iter()
-            .map(|(hz, mode, _)| Phone::speaking(Pseudo::member(12, *mode), *hz, LOUD))
+            .map(|&(hz, mode)| Phone::speaking(Pseudo::member(12, mode), hz, LOUD))
             .collect();
         // Another conference, of which nothing is heard.
         phones.push(Phone::speaking(
@@ -111,11 +128,37 @@ fn c2_each_mode_hears_what_it_is_for() {
             2_100,
             LOUD,
         ));
-        for (phone, (_, _, hears)) in phones.iter_mut().zip(&members) {
-            phone.expect(tones(hears.iter().copied(), LOUD));
+        for (phone, (hz, mode)) in phones.iter_mut().zip(members) {
+            phone.expect(tones(hears(hz, mode), LOUD));
         }
         meet(&mut phones);
     });
+}
+
+#[test]
+fn c2_a_monitor_hears_what_a_channel_says_and_hears() {
+    with_library(
+        "conferences::c2_a_monitor_hears_what_a_channel_says_and_hears",
+        || {
+            const LOUD: f64 = 3_000.0;
+            let speaker = |hz| Phone::speaking(Pseudo::member(12, TALKS_AND_LISTENS), hz, LOUD);
+            let mut phones = vec![speaker(500), speaker(900)];
+            phones[0].expect(tones([900], LOUD));
+            phones[1].expect(tones([500], LOUD));
+            let watched = phones[0].channel.int(code::CHANNO, 0).unwrap();
+            for (mode, hears) in [
+                (1, vec![500]),
+                (2, vec![900]),
+                (3, vec![500, 900]),
+                (9, vec![500]),
+            ] {
+                let mut spy = Phone::listening(Pseudo::member(watched, mode));
+                spy.expect(tones(hears, LOUD));
+                phones.push(spy);
+            }
+            meet(&mut phones);
+        },
+    );
 }
 
 #[test]

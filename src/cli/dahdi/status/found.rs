@@ -189,7 +189,7 @@ mod tests {
         let conferences = members.iter().map(|&(number, members)| ConferenceReport {
             number,
             members,
-            shared_with: Vec::new(),
+            ..ConferenceReport::default()
         });
         ProcessReport {
             conferences: conferences.collect(),

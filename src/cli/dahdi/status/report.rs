@@ -190,6 +190,12 @@ fn write_process(
     if let Some(why) = &process.alone {
         write_entry(out, "  alone", why)?;
     }
+    for conference in &process.conferences {
+        if let Some(why) = &conference.alone {
+            let why = format!("conference {}: {why}", conference.number);
+            write_entry(out, "  alone", &why)?;
+        }
+    }
     if process.channels.is_empty() {
         Ok(())
     } else if each {
@@ -394,6 +400,7 @@ mod tests {
                 number: 1023,
                 members: 50,
                 shared_with: vec![812],
+                alone: None,
             }],
             lateness: LatenessReport {
                 p50_us: 12.0,
@@ -411,6 +418,7 @@ mod tests {
                 number: 1023,
                 members: 1,
                 shared_with: vec![4711],
+                alone: None,
             }],
             channels: vec![channel(32_768, 1023, 0x304)],
             ..ProcessReport::default()
@@ -466,6 +474,15 @@ mod tests {
             ],
         );
         assert!(text.lines().count() <= 24, "{text}");
+    }
+
+    #[test]
+    fn a_conference_that_is_not_shared_is_named_with_the_reason() {
+        let mut busy = busy();
+        let processes = busy.places[0].processes.as_mut().unwrap();
+        processes[1].conferences[0].alone = Some("its number cannot be held".to_owned());
+        let text = text(&busy, false, Paint::Plain);
+        assert_has(&text, &["conference 1023: its number cannot be held\n"]);
     }
 
     #[test]
