@@ -179,7 +179,15 @@ impl MediaPlane {
                     (heard, room.talkers.others(stream.remote_ssrc(), &mut list))
                 }
                 Hearing::Own(heard) => (heard, &[]),
-                Hearing::Nothing => (&SILENCE[..length], &[]),
+                Hearing::Nothing => {
+                    stream.part_from(&mut room.encoders);
+                    stream.encoder.save_effort(trims);
+                    let silence = &SILENCE[..length];
+                    let may_hear = leg.strip.may_hear();
+                    let encoded = stream.send_silence(silence, may_hear, buffers, outlet);
+                    bump(&meter.encodes, u64::from(encoded));
+                    continue;
+                }
             };
             stream.part_from(&mut room.encoders);
             stream.encoder.save_effort(trims);

@@ -31,6 +31,7 @@ use crate::engine::{LegId, Outlet};
 pub(crate) use sending::SendBuffers;
 
 use measuring::Measuring;
+use sending::Hush;
 
 use super::Taken;
 
@@ -42,6 +43,7 @@ pub(crate) struct RtpStream {
     leg: LegId,
     /// Intervals for which it has heard what all hear, from an encoder of its own.
     apart: u32,
+    hush: Hush,
     meter: Arc<LegMeter>,
     remote_ssrc: Option<u32>,
     /// What is sent is the conference's shared stream, whose encoder this leg's must continue when that changes.
@@ -113,6 +115,7 @@ impl RtpStream {
             takes_shared: false,
             doze: Doze::default(),
             measuring: Measuring::default(),
+            hush: Hush::default(),
             media,
             names_talkers: policy.csrcs,
         }
@@ -210,6 +213,7 @@ impl RtpStream {
         outlet: &mut impl Outlet,
     ) {
         self.flush(buffers, outlet);
+        self.hush = Hush::default();
         let new_clock = self.media.codec.clock_rate() != update.media.codec.clock_rate();
         if new_clock {
             self.say_goodbye(time, buffers, outlet);
