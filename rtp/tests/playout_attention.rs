@@ -117,3 +117,85 @@ fn nothing_is_decoded_for_nobody() {
         assert!(count >= QUIET + SPOKEN - 5, "{codec:?}: {count}");
     }
 }
+
+/// Root mean square.
+fn rms(samples: &[i16]) -> f64 {
+    let power: f64 = samples.iter().map(|&s| f64::from(s).powi(2)).sum();
+    (power / samples.len() as f64).sqrt()
+}
+
+#[test]
+fn a_level_is_right_though_the_decoder_was_shown_nothing_before() {
+    const EVERY: usize = 100;
+    for (codec, peaks) in [
+        (Codec::Pcmu, [57.0_f32, 57.0]),
+        (Codec::Opus, [35.0, 35.0]),
+        (Codec::Opus, [90.0, 90.0]),
+        // Between two measurements it becomes louder, and quieter.
+        (Codec::Opus, [25.0, 90.0]),
+        (Codec::Opus, [90.0, 25.0]),
+    ] {
+        let length = codec.sample_rate() as usize / 50;
+        let mut encoder = Encoder::new(codec);
+        let mut playouts = [(); 2].map(|()| {
+            (
+                Playout::new(&PlayoutConfig::new(codec)),
+                Decoder::new(codec),
+            )
+        });
+        let mut payload = [0; MAX_PAYLOAD];
+        let mut state = 1_u32;
+        let mut measured = 0;
+        for n in 0..5 * EVERY {
+            let along = ((n as f32 / EVERY as f32 - 1.5) / 2.0).clamp(0.0, 1.0);
+            let peak = peaks[0] + (peaks[1] - peaks[0]) * along;
+            let frame: Vec<i16> = (0..length)
+                .map(|_| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state as i32 as f32 / 2_147_483_648.0 * peak) as i16
+                })
+                .collect();
+            let octets = encoder.encode(&frame, &mut payload);
+            let now = 1_000 * MS + n as u64 * 20 * MS;
+            let is_turn = n % EVERY == EVERY - 1;
+            let peak = 150;
+            let attentions = match is_turn {
+                true => [Attention::Full, Attention::Measured { peak }],
+                false => [Attention::Full, Attention::Above { peak }],
+            };
+            let mut levels = [0.0; 2];
+            for (((playout, decoder), attention), level) in
+                playouts.iter_mut().zip(attentions).zip(&mut levels)
+            {
+                let _ = playout.insert(&Packet {
+                    sequence: n as u16,
+                    timestamp: n as u32 * codec.clock_rate() / 50,
+                    marker: n == 0,
+                    payload: &payload[..octets],
+                    kind: PacketKind::Voice,
+                    arrival_ns: now,
+                });
+                let mut heard = vec![0; length];
+                let _ = playout.pull_with(decoder, now + 5 * MS, &mut heard, attention);
+                *level = 20.0 * (rms(&heard).max(0.1) / 32_768.0).log10();
+            }
+            if is_turn {
+                measured += 1;
+                let [is, said] = levels;
+                println!("{codec:?} {peaks:?}: {is:.1} dBov, measured {said:.1}");
+                assert!(
+                    (is - said).abs() < 4.0,
+                    "{codec:?}: {is} measured as {said}"
+                );
+            }
+        }
+        assert_eq!(measured, 5);
+        let spared = playouts[1].0.take_spared();
+        println!("{codec:?}: {spared:?}");
+        if codec == Codec::Opus {
+            assert!(spared.packets as usize > 2 * EVERY, "{spared:?}");
+            let mean = spared.octets / spared.packets;
+            assert!((u32::from(spared.least)..=spared.most.into()).contains(&mean));
+        }
+    }
+}

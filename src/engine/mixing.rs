@@ -15,8 +15,12 @@ use super::room::{ANNOUNCEMENT_RATE, Room};
 /// Figures of a leg are published every so many ticks: about three times a second.
 const PUBLISH_EVERY: u64 = 16;
 
-/// Who is not decoded is, once in so many ticks, for its level: every 2.6 seconds, just before that is published.
-const MEASURE_EVERY: u64 = 8 * PUBLISH_EVERY;
+/// Who is not decoded has its turn to be, for its level, once in so many ticks: every 2.6 seconds, just before that is published.
+const TURN_EVERY: u64 = 8 * PUBLISH_EVERY;
+
+/// Longest from one measurement of a level to the next: see `leg/rtp/measuring.rs`.
+#[cfg(test)]
+pub(super) const MEASURED_WITHIN: u64 = 4 * TURN_EVERY;
 
 /// The interval, ns.
 const INTERVAL_NS: u64 = 20_000_000;
@@ -89,8 +93,8 @@ impl MediaPlane {
             if sheds || leg.dozes() {
                 phases[phase].dozing += u64::from(leg.rest(sheds, time.now_ns, meter));
             }
-            let measure = (interval + u64::from(member)).is_multiple_of(MEASURE_EVERY);
-            let change = match leg.take_frame(time.now_ns, measure, &mut frame[..length], outlet) {
+            let turn = (interval + u64::from(member)).is_multiple_of(TURN_EVERY);
+            let change = match leg.take_frame(time.now_ns, turn, &mut frame[..length], outlet) {
                 Taken::Audio => {
                     audible.push(member);
                     intake.add(&mut leg.strip, &frame[..length])
@@ -175,7 +179,15 @@ impl MediaPlane {
                     (heard, room.talkers.others(stream.remote_ssrc(), &mut list))
                 }
                 Hearing::Own(heard) => (heard, &[]),
-                Hearing::Nothing => (&SILENCE[..length], &[]),
+                Hearing::Nothing => {
+                    stream.part_from(&mut room.encoders);
+                    stream.encoder.save_effort(trims);
+                    let silence = &SILENCE[..length];
+                    let may_hear = leg.strip.may_hear();
+                    let encoded = stream.send_silence(silence, may_hear, buffers, outlet);
+                    bump(&meter.encodes, u64::from(encoded));
+                    continue;
+                }
             };
             stream.part_from(&mut room.encoders);
             stream.encoder.save_effort(trims);

@@ -34,6 +34,7 @@ mod staging;
 mod stats;
 mod stretch;
 
+pub use skipped::Spared;
 pub use stats::PlayoutStats;
 
 use crate::codec::Codec;
@@ -166,6 +167,12 @@ pub enum Attention {
     /// ([`Decoder::is_inactive`](crate::codec::Decoder::is_inactive)), or no sample is beyond `peak`
     /// ([`Decoder::is_within`](crate::codec::Decoder::is_within)).
     Above {
+        /// Largest magnitude that is not listened to.
+        peak: u16,
+    },
+    /// The same packets are heard; the others are decoded for their level, each by a decoder that was not shown those before it.
+    /// The level is right to about 3 dB; the audio is not to be listened to.
+    Measured {
         /// Largest magnitude that is not listened to.
         peak: u16,
     },
@@ -489,6 +496,11 @@ impl Playout {
             target_ms: (self.delay.target() / per_ms) as u32,
             ..self.stats
         }
+    }
+
+    /// What [`Attention`] spared the decoder since this was asked last.
+    pub fn take_spared(&mut self) -> Spared {
+        self.skipped.take_spared()
     }
 
     /// Queues an event behind all that waits, for its sequence number.

@@ -230,7 +230,7 @@ impl Playout {
             return None;
         }
         let payload = self.queue.payload(&front);
-        let spared = is_spared(attention, decoder, payload);
+        let spared = Use::of(payload, attention, decoder) == Use::None;
         if spared {
             self.skipped.keep(payload);
         } else if !decoder.is_silent(payload) {
@@ -363,7 +363,8 @@ impl Playout {
             ),
         };
         let payload = &self.queue.payload(front)[bytes.clone()];
-        let spared = is_spared(heard.attention, decoder, payload);
+        let usage = Use::of(payload, heard.attention, decoder);
+        let spared = usage == Use::None;
         if spared {
             self.skipped.keep(payload);
             heard.spared = true;
@@ -384,7 +385,9 @@ impl Playout {
                 spare.fill(0);
                 spare.len()
             } else {
-                if self.skipped.is_behind() {
+                if usage == Use::Level {
+                    self.skipped.forget();
+                } else {
                     self.skipped.catch_up(decoder, spare);
                 }
                 decoder
@@ -624,14 +627,29 @@ impl Playout {
     }
 }
 
-/// Whether a payload is not decoded, as it is not listened to.
-fn is_spared(attention: Attention, decoder: &Decoder, payload: &[u8]) -> bool {
-    match attention {
-        Attention::Full => false,
-        Attention::Above { peak } => {
-            decoder.is_within(payload, peak) || decoder.is_inactive(payload)
+/// What a payload is decoded for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// To be heard.
+    Audio,
+    /// For its level alone.
+    Level,
+    /// For nothing: it is not.
+    None,
+}
+
+impl Use {
+    #[inline]
+    fn of(payload: &[u8], attention: Attention, decoder: &Decoder) -> Self {
+        let is_heard = |peak| !decoder.is_within(payload, peak) && !decoder.is_inactive(payload);
+        match attention {
+            Attention::Above { peak } | Attention::Measured { peak } if is_heard(peak) => {
+                Self::Audio
+            }
+            Attention::Full => Self::Audio,
+            Attention::Measured { .. } => Self::Level,
+            Attention::Above { .. } | Attention::None => Self::None,
         }
-        Attention::None => true,
     }
 }
 

@@ -202,26 +202,35 @@ impl Leg {
     }
 
     /// This interval's 20 ms of what the participant says, in `frame`. Who may not speak, or has been too quiet to be mixed for
-    /// a while, is decoded only where it could be speech, or to `measure` its level.
+    /// a while, is decoded only where it could be speech, or for its level, which may be needed if it is its `turn`.
     pub(crate) fn take_frame(
         &mut self,
         now_ns: u64,
-        measure: bool,
+        turn: bool,
         frame: &mut [i16],
         outlet: &mut impl Outlet,
     ) -> Taken {
         match &mut self.transport {
             Transport::Rtp(stream) => {
-                let attention = if measure || !self.strip.is_resting() {
+                let is_resting = self.strip.is_resting();
+                let peak = self.strip.unheard_peak();
+                let measured = turn && stream.is_to_be_measured(is_resting && peak > 0);
+                let attention = if !is_resting {
                     Attention::Full
                 } else if !self.strip.may_speak() || self.room.is_none() {
-                    Attention::None
-                } else {
-                    match self.strip.unheard_peak() {
-                        // Without a gate all that is sent is heard.
-                        0 => Attention::Full,
-                        peak => Attention::Above { peak },
+                    // Whoever is measured may be saying anything, after anything.
+                    if measured {
+                        Attention::Full
+                    } else {
+                        Attention::None
                     }
+                } else if peak == 0 {
+                    // Without a gate all that is sent is heard.
+                    Attention::Full
+                } else if measured {
+                    Attention::Measured { peak }
+                } else {
+                    Attention::Above { peak }
                 };
                 stream.take_frame(now_ns, attention, frame, outlet)
             }

@@ -69,6 +69,46 @@ fn a_conference_of_two_costs_two_legs_and_silence_one_encode() {
 }
 
 #[test]
+fn who_is_deaf_costs_a_packet_a_second_and_hears_at_once_afterwards() {
+    for codec in [Codec::Pcmu, Codec::Opus] {
+        let mut hall = Hall::new();
+        let room = hall.plane.open_room(0, None);
+        for number in 0..10 {
+            let phone = hall.call_with(codec);
+            hall.phones[phone].tone = (number == 0).then_some(TONES[0]);
+            hall.plane.join(hall.leg(phone), room);
+            hall.plane.set_deaf(hall.leg(phone), number > 1);
+        }
+        hall.run(100);
+        let before = hall.plane.figures().encodes;
+        hall.forget();
+        hall.run(100);
+        // What all hear and what the talker hears; and a packet of silence a second.
+        let encodes = hall.plane.figures().encodes - before;
+        assert_eq!(encodes, 200 + 8 * 2, "{codec:?}");
+        assert_eq!(hall.phones[1].heard.len(), 100);
+        for deaf in 2..10 {
+            assert_eq!(hall.phones[deaf].heard.len(), 2, "{codec:?}");
+            hall.plane.set_deaf(hall.leg(deaf), false);
+        }
+        hall.run(30);
+        let units = codec.clock_rate() / 50;
+        for phone in &hall.phones[2..] {
+            let again = &phone.heard[2..];
+            assert_eq!(again.len(), 30, "{codec:?}");
+            assert!(again[0].marker);
+            assert!(phone.amplitude(TONES[0], 0.4) > 4500.0, "{codec:?}");
+            for pair in phone.heard.windows(2) {
+                let intervals = (pair[1].tick - pair[0].tick) as u32;
+                let passed = pair[1].timestamp.wrapping_sub(pair[0].timestamp);
+                assert_eq!(passed, intervals * units);
+                assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1));
+            }
+        }
+    }
+}
+
+#[test]
 fn ten_thousand_conferences_of_nobody_need_no_tick_and_delay_no_other() {
     let mut plane = Rehearsal::new(4, 10_001, LegPolicy::default());
     for n in 0..10_000 {

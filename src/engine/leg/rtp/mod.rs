@@ -1,8 +1,10 @@
 //! A leg's audio as RTP on a worker's sockets, both ways.
 //!
-//! `inbound.rs` takes datagrams in, `sending.rs` sends audio, `reports.rs` does RTCP and figures.
+//! `inbound.rs` takes datagrams in, `measuring.rs` says when who is not heard is decoded for its level, `sending.rs` sends
+//! audio, `reports.rs` does RTCP and figures.
 
 mod inbound;
+mod measuring;
 mod reports;
 mod sending;
 
@@ -28,6 +30,9 @@ use crate::engine::{LegId, Outlet};
 
 pub(crate) use sending::SendBuffers;
 
+use measuring::Measuring;
+use sending::Hush;
+
 use super::Taken;
 
 /// One participant's stream of packets.
@@ -38,6 +43,7 @@ pub(crate) struct RtpStream {
     leg: LegId,
     /// Intervals for which it has heard what all hear, from an encoder of its own.
     apart: u32,
+    hush: Hush,
     meter: Arc<LegMeter>,
     remote_ssrc: Option<u32>,
     /// What is sent is the conference's shared stream, whose encoder this leg's must continue when that changes.
@@ -63,6 +69,7 @@ pub(crate) struct RtpStream {
     /// Where the peer's RTCP came from.
     rtcp_source: Option<SocketAddr>,
     pub(super) doze: Doze,
+    measuring: Measuring,
 }
 
 impl RtpStream {
@@ -107,6 +114,8 @@ impl RtpStream {
             remote_ssrc: None,
             takes_shared: false,
             doze: Doze::default(),
+            measuring: Measuring::default(),
+            hush: Hush::default(),
             media,
             names_talkers: policy.csrcs,
         }
@@ -141,6 +150,13 @@ impl RtpStream {
     pub(crate) fn can_share(&self) -> bool {
         self.media.codec != Codec::Opus
             || (self.media.ptime_ms >= 20 && self.media.opus == OpusSettings::default())
+    }
+
+    /// Whether it is decoded for its level, now that it is its turn. `quiet`: it was not heard, and too quiet for that when it
+    /// was last decoded.
+    pub(super) fn is_to_be_measured(&mut self, quiet: bool) -> bool {
+        let spared = self.playout.take_spared();
+        self.measuring.is_due(quiet, &spared)
     }
 
     /// This interval's 20 ms of what the participant says, in `frame`.
@@ -197,6 +213,7 @@ impl RtpStream {
         outlet: &mut impl Outlet,
     ) {
         self.flush(buffers, outlet);
+        self.hush = Hush::default();
         let new_clock = self.media.codec.clock_rate() != update.media.codec.clock_rate();
         if new_clock {
             self.say_goodbye(time, buffers, outlet);

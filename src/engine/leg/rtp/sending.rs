@@ -26,6 +26,36 @@ impl SendBuffers {
     }
 }
 
+/// Intervals of silence sent whole, after which the far end's decoder and its playout buffer have come to rest.
+const SETTLING: u32 = 10;
+
+/// Intervals from one packet to the next for who is to hear nothing: one second, so that nobody on the way takes the call for dead.
+const KEEP_ALIVE: u32 = 50;
+
+/// Silence that is sent to one leg alone.
+#[derive(Debug, Default)]
+pub(super) struct Hush {
+    /// Intervals of it so far.
+    run: u32,
+}
+
+impl Hush {
+    /// There is something to be heard.
+    fn end(&mut self) {
+        self.run = 0;
+    }
+
+    /// Another interval of silence.
+    fn go_on(&mut self) {
+        self.run = self.run.saturating_add(1);
+    }
+
+    /// Whether nothing need be sent of an interval to who `may_hear` the conference or not.
+    fn is_left_out(&self, may_hear: bool) -> bool {
+        !may_hear && self.run > SETTLING && !(self.run - SETTLING).is_multiple_of(KEEP_ALIVE)
+    }
+}
+
 /// Intervals that a leg's own G.722 encoder is given to come to the same octets as the shared one.
 const MOST_APART: u32 = 100;
 
@@ -41,6 +71,7 @@ impl RtpStream {
         buffers: &mut SendBuffers,
         outlet: &mut impl Outlet,
     ) -> bool {
+        self.hush.end();
         let SendBuffers { payload, packet } = buffers;
         let apart = !self.shares_stream && self.media.codec == Codec::G722;
         if apart && self.apart < MOST_APART {
@@ -57,6 +88,35 @@ impl RtpStream {
 
     /// Encodes and sends a frame that only this leg hears.
     pub(crate) fn send_own(
+        &mut self,
+        frame: &[i16],
+        csrcs: &[u32],
+        buffers: &mut SendBuffers,
+        outlet: &mut impl Outlet,
+    ) {
+        self.hush.end();
+        self.encode_and_send(frame, csrcs, buffers, outlet);
+    }
+
+    /// Sends a frame of `silence`, because the leg hears nobody: who only waits for others to talk, in a stream without
+    /// a break; who may not hear (`may_hear`) the conference, a packet a second. True if it was encoded.
+    pub(crate) fn send_silence(
+        &mut self,
+        silence: &[i16],
+        may_hear: bool,
+        buffers: &mut SendBuffers,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        self.hush.go_on();
+        if self.hush.is_left_out(may_hear) {
+            self.pass_interval(buffers, outlet);
+            return false;
+        }
+        self.encode_and_send(silence, &[], buffers, outlet);
+        true
+    }
+
+    fn encode_and_send(
         &mut self,
         frame: &[i16],
         csrcs: &[u32],
@@ -107,6 +167,11 @@ impl RtpStream {
 
     /// Nothing is sent in this interval; what waited to fill a longer packet goes out first.
     pub(crate) fn send_nothing(&mut self, buffers: &mut SendBuffers, outlet: &mut impl Outlet) {
+        self.hush.end();
+        self.pass_interval(buffers, outlet);
+    }
+
+    fn pass_interval(&mut self, buffers: &mut SendBuffers, outlet: &mut impl Outlet) {
         self.shares_stream = false;
         self.flush(buffers, outlet);
         self.outbound.skip(1);
