@@ -261,12 +261,12 @@ impl MediaPlane {
         Applied::Done
     }
 
-    /// Gives a datagram to its leg. What the leg refuses is counted for the worker as well, which outlives it.
+    /// Gives a datagram to its leg, of which it came to one of the two channels. What the leg refuses is counted for the worker as
+    /// well, which outlives it.
     #[nonblocking]
     pub(crate) fn receive(
         &mut self,
-        leg: u32,
-        channel: Channel,
+        (leg, channel): (u32, Channel),
         datagram: &[u8],
         source: SocketAddr,
         arrival_ns: u64,

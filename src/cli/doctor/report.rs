@@ -378,13 +378,14 @@ mod tests {
         examination.capacity = Capacity {
             legs: 384,
             wanted: 10_000,
+            connections: 128,
+            connections_wanted: 12_000,
             limit: Some(Limit::Descriptors),
         };
         let text = shown(&examination, Paint::Plain);
         assert!(text.contains("3 things should be mended"), "{text}");
-        assert!(text.contains("  LimitNOFILE=20256\n"), "{text}");
         assert!(text.lines().count() <= 40, "{text}");
-        assert!(text.ends_with("  LimitNOFILE=20256\n"), "{text}");
+        assert!(text.ends_with("  LimitNOFILE=32384\n"), "{text}");
     }
 
     #[test]
