@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ FIGURES = ("best", "worst", "average", "cumulative")
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = arguments()
     if not options.measure:
         return write_docs(options.json)
@@ -142,8 +144,12 @@ class Sleeper(threading.Thread):
 
 
 def spin():
-    while True:
-        pass
+    """Until its parent has gone, however that ended."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    parent = os.getppid()
+    while os.getppid() == parent:
+        for _ in range(100_000):
+            pass
 
 
 def grant(unisono, environment):

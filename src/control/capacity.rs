@@ -67,10 +67,14 @@ impl Capacity {
     pub(crate) fn new(config: &Config, resources: Resources) -> Self {
         let media = &config.media;
         let descriptors = resources.descriptors.saturating_sub(OTHER_DESCRIPTORS);
-        // What all legs leave over, but where there is little a connection for each leg: a phone on TCP takes three.
-        let left_over = descriptors.saturating_sub(2 * u64::from(media.max_legs));
         let connections_wanted = connections_wanted(config);
-        let connections = u64::from(connections_wanted).min(left_over.max(descriptors / 3));
+        let connections = u64::from(connections_wanted).min(if media.shared_port.is_some() {
+            descriptors
+        } else {
+            // What all legs leave over, but where there is little a connection for each leg: a phone on TCP takes three.
+            let left_over = descriptors.saturating_sub(2 * u64::from(media.max_legs));
+            left_over.max(descriptors / 3)
+        });
         let descriptors = (descriptors - connections) / 2;
         let memory = resources
             .memory
@@ -242,7 +246,8 @@ mod tests {
             last_port: 20_009,
             ..Media::default()
         });
-        assert_eq!(Capacity::new(&shared, few_files()).legs, 10_000);
+        let capacity = Capacity::new(&shared, few_files());
+        assert_eq!((capacity.legs, capacity.connections), (10_000, 640));
     }
 
     #[test]

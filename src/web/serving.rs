@@ -9,6 +9,7 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -77,6 +78,11 @@ async fn connection(
     meter: Arc<WebMeter>,
     mut stop: watch::Receiver<bool>,
 ) {
+    // Whoever does not read what was asked for, also who keeps the window at zero, is given up by the kernel.
+    let patience = Some(limits.header_time);
+    if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(patience) {
+        tracing::debug!(%error, "an HTTP client that does not read is not given up");
+    }
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)

@@ -170,22 +170,27 @@ fn dahdi_test_runs_by_the_command_that_a_user_types() {
 
 #[test]
 fn dahdi_test_that_was_stopped_says_so_and_goes_on() {
-    let stage = Stage::new("dahdi_test-stopped");
-    let tools = Tools::here(&stage);
-    let stopper = thread::spawn(|| {
-        thread::sleep(Duration::from_millis(2500));
-        let processes = named("dahdi_test");
-        send("STOP", &processes);
-        thread::sleep(STOP);
-        send("CONT", &processes);
-        processes.len()
+    Stage::play("dahdi_test-stopped", |stage| {
+        let tools = Tools::here(stage);
+        let stopper = thread::spawn(|| {
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while named("dahdi_test").is_empty() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(20));
+            }
+            thread::sleep(Duration::from_millis(2500));
+            let processes = named("dahdi_test");
+            send("STOP", &processes);
+            thread::sleep(STOP);
+            send("CONT", &processes);
+            processes.len()
+        });
+        let accuracy = Accuracy::parse(&tools.run(&["dahdi_test", "-v", "-c", "6"]));
+        assert_eq!(stopper.join().expect("it stopped one"), 1);
+        assert!(
+            accuracy.passes >= 4 && accuracy.worst < STOPPED,
+            "{accuracy:?}"
+        );
     });
-    let accuracy = Accuracy::parse(&tools.run(&["dahdi_test", "-v", "-c", "6"]));
-    assert_eq!(stopper.join().expect("it stopped one"), 1);
-    assert!(
-        accuracy.passes >= 4 && accuracy.worst < STOPPED,
-        "{accuracy:?}"
-    );
 }
 
 /// `dahdi_test` is content in one of some runs; `is_good` is told of the worst and the average of a sleeping thread meanwhile as well.

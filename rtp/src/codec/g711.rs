@@ -76,6 +76,7 @@ fn encode_ulaw_inline(frame: &[i16], out: &mut [u8]) {
 }
 
 /// Encodes to A-law, as many samples as the shorter slice holds.
+#[inline(always)]
 fn encode_alaw_inline(frame: &[i16], out: &mut [u8]) {
     for (code, &sample) in out.iter_mut().zip(frame) {
         *code = compress_alaw(sample);

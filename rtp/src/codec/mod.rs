@@ -310,7 +310,6 @@ impl Encoder {
     /// An encoder in its initial state; Opus with [`OpusSettings::default`].
     pub fn new(codec: Codec) -> Self {
         g711::prepare();
-        g711::prepare();
         let state = match codec {
             Codec::Pcmu | Codec::Pcma | Codec::L16 { .. } => EncoderState::None,
             Codec::G722 => EncoderState::G722(Box::new(g722::Encoder::new())),

@@ -170,12 +170,6 @@ pub enum Attention {
         /// Largest magnitude that is not listened to.
         peak: u16,
     },
-    /// The same packets are heard; the others are decoded for their level, each by a decoder that was not shown those before it.
-    /// The level is right to about 3 dB; the audio is not to be listened to.
-    Measured {
-        /// Largest magnitude that is not listened to.
-        peak: u16,
-    },
     /// Nothing is decoded: nobody hears it.
     None,
 }
@@ -228,6 +222,8 @@ pub struct Playout {
     /// Delay that the next talk-spurt starts with, if not the target.
     start_delay: Option<i64>,
     skipped: Skipped,
+    /// What is staged already is of packets that were not decoded.
+    spared_waits: bool,
     noise: ComfortNoise,
 }
 
@@ -267,6 +263,7 @@ impl Playout {
             concealer: Concealer::new(per_ms),
             noise: ComfortNoise::new(per_ms),
             skipped: Skipped::new(config.codec),
+            spared_waits: false,
             phase: Phase::Idle,
             next: 0,
             floor: LONG_AGO,

@@ -230,7 +230,7 @@ impl Playout {
             return None;
         }
         let payload = self.queue.payload(&front);
-        let spared = Use::of(payload, attention, decoder) == Use::None;
+        let spared = is_spared(attention, decoder, payload);
         if spared {
             self.skipped.keep(payload);
         } else if !decoder.is_silent(payload) {
@@ -363,8 +363,7 @@ impl Playout {
             ),
         };
         let payload = &self.queue.payload(front)[bytes.clone()];
-        let usage = Use::of(payload, heard.attention, decoder);
-        let spared = usage == Use::None;
+        let spared = is_spared(heard.attention, decoder, payload);
         if spared {
             self.skipped.keep(payload);
             heard.spared = true;
@@ -385,11 +384,7 @@ impl Playout {
                 spare.fill(0);
                 spare.len()
             } else {
-                if usage == Use::Level {
-                    self.skipped.forget();
-                } else {
-                    self.skipped.catch_up(decoder, spare);
-                }
+                self.skipped.catch_up(decoder, spare);
                 decoder
                     .decode(payload, spare)
                     .map_or(0, |decoded| decoded.min(spare.len()))
@@ -545,9 +540,11 @@ impl Playout {
     }
 
     fn hand_out(&mut self, out: &mut [i16], heard: &Heard) -> Pulled {
+        let spared = heard.spared || self.spared_waits;
         if self.staging.staged_is_zero() {
             self.staging.advance(self.frame);
-            return if heard.spared {
+            self.spared_waits = spared && self.staging.staged() > 0;
+            return if spared {
                 Pulled::Unheard
             } else {
                 Pulled::Silence
@@ -556,6 +553,7 @@ impl Playout {
         let count = out.len().min(self.frame);
         self.staging.take(&mut out[..count]);
         self.staging.advance(self.frame - count);
+        self.spared_waits = spared && self.staging.staged() > 0;
         if heard.voice {
             Pulled::Voice
         } else if heard.concealed {
@@ -627,29 +625,14 @@ impl Playout {
     }
 }
 
-/// What a payload is decoded for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Use {
-    /// To be heard.
-    Audio,
-    /// For its level alone.
-    Level,
-    /// For nothing: it is not.
-    None,
-}
-
-impl Use {
-    #[inline]
-    fn of(payload: &[u8], attention: Attention, decoder: &Decoder) -> Self {
-        let is_heard = |peak| !decoder.is_within(payload, peak) && !decoder.is_inactive(payload);
-        match attention {
-            Attention::Above { peak } | Attention::Measured { peak } if is_heard(peak) => {
-                Self::Audio
-            }
-            Attention::Full => Self::Audio,
-            Attention::Measured { .. } => Self::Level,
-            Attention::Above { .. } | Attention::None => Self::None,
+/// Whether a payload is not decoded, as it is not listened to.
+fn is_spared(attention: Attention, decoder: &Decoder, payload: &[u8]) -> bool {
+    match attention {
+        Attention::Full => false,
+        Attention::Above { peak } => {
+            decoder.is_within(payload, peak) || decoder.is_inactive(payload)
         }
+        Attention::None => true,
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Spared {
     pub least: u16,
     /// Octets of the largest.
     pub most: u16,
-    /// Some were decoded besides, because they could be heard.
+    /// Some were decoded besides.
     pub interrupted: bool,
 }
 
@@ -81,7 +81,7 @@ impl Skipped {
         }
     }
 
-    /// The next packet is decoded without those before it.
+    /// A new stream begins.
     pub(super) fn forget(&mut self) {
         self.behind = false;
     }

@@ -214,23 +214,17 @@ impl Leg {
             Transport::Rtp(stream) => {
                 let is_resting = self.strip.is_resting();
                 let peak = self.strip.unheard_peak();
-                let measured = turn && stream.is_to_be_measured(is_resting && peak > 0);
-                let attention = if !is_resting {
+                let measured = stream.is_to_be_measured(turn, is_resting && peak > 0);
+                let attention = if !is_resting || measured {
                     Attention::Full
                 } else if !self.strip.may_speak() || self.room.is_none() {
-                    // Whoever is measured may be saying anything, after anything.
-                    if measured {
-                        Attention::Full
-                    } else {
-                        Attention::None
-                    }
-                } else if peak == 0 {
-                    // Without a gate all that is sent is heard.
-                    Attention::Full
-                } else if measured {
-                    Attention::Measured { peak }
+                    Attention::None
                 } else {
-                    Attention::Above { peak }
+                    match peak {
+                        // Without a gate all that is sent is heard.
+                        0 => Attention::Full,
+                        peak => Attention::Above { peak },
+                    }
                 };
                 stream.take_frame(now_ns, attention, frame, outlet)
             }

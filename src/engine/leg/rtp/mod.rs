@@ -70,6 +70,8 @@ pub(crate) struct RtpStream {
     rtcp_source: Option<SocketAddr>,
     pub(super) doze: Doze,
     measuring: Measuring,
+    /// Its turn to be measured has come, and no packet was decoded since.
+    owes_level: bool,
 }
 
 impl RtpStream {
@@ -115,6 +117,7 @@ impl RtpStream {
             takes_shared: false,
             doze: Doze::default(),
             measuring: Measuring::default(),
+            owes_level: false,
             hush: Hush::default(),
             media,
             names_talkers: policy.csrcs,
@@ -152,11 +155,14 @@ impl RtpStream {
             || (self.media.ptime_ms >= 20 && self.media.opus == OpusSettings::default())
     }
 
-    /// Whether it is decoded for its level, now that it is its turn. `quiet`: it was not heard, and too quiet for that when it
-    /// was last decoded.
-    pub(super) fn is_to_be_measured(&mut self, quiet: bool) -> bool {
-        let spared = self.playout.take_spared();
-        self.measuring.is_due(quiet, &spared)
+    /// Whether it is decoded for its level, which it may have to be when it is its `turn`, and then has to be until a packet was.
+    /// `quiet`: it was not heard, and too quiet for that when it was last decoded.
+    pub(super) fn is_to_be_measured(&mut self, turn: bool, quiet: bool) -> bool {
+        if turn {
+            let spared = self.playout.take_spared();
+            self.owes_level |= self.measuring.is_due(quiet, &spared);
+        }
+        self.owes_level
     }
 
     /// This interval's 20 ms of what the participant says, in `frame`.
@@ -176,6 +182,11 @@ impl RtpStream {
         let pulled = self
             .playout
             .pull_with(&mut self.decoder, now_ns, frame, attention);
+        if self.owes_level && pulled == Pulled::Voice {
+            self.owes_level = false;
+            // That it was decoded for this says nothing of what is sent.
+            let _ = self.playout.take_spared();
+        }
         match pulled {
             Pulled::Voice | Pulled::Concealed | Pulled::ComfortNoise if self.media.receives => {
                 Taken::Audio
