@@ -30,7 +30,7 @@ fn main() {
         }
         ["run", name, ticks] => {
             let mut scene = Scene::new(find(name));
-            (0..number(ticks)).for_each(|_| scene.counted_tick());
+            (0..number(ticks)).for_each(|_| scene.one_counted());
         }
         ["time", ref names @ .., ticks] => time(&plans(names), number(ticks)),
         ["print", ref names @ ..] => {

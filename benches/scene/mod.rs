@@ -154,8 +154,9 @@ impl Scene {
         started.elapsed()
     }
 
-    /// One interval whose instructions count.
-    pub fn counted_tick(&mut self) {
+    /// One interval whose instructions count. Its name is not to begin with that of [`counted`](Self::counted), at whose entry and end
+    /// callgrind begins and stops counting.
+    pub fn one_counted(&mut self) {
         self.plane.stage.clear();
         let count = self.say();
         self.counted(count);
