@@ -49,7 +49,7 @@ def main():
         f"At most about {scenarios.seconds_of(options.mode, options) / 60:.0f} min, unless windows have to be repeated.",
         flush=True,
     )
-    for number in range(options.rounds):
+    for number in range(bench.first_round, bench.first_round + options.rounds):
         # Nobody is always first.
         turn = number % len(options.contestant)
         order = options.contestant[turn:] + options.contestant[:turn]
@@ -58,7 +58,7 @@ def main():
             for name in order:
                 bench.turn(number, key, name)
         bench.attempt(number, "the mixer alone", bench.mixing)
-        if number == 0 and UNISONO in options.contestant:
+        if number == bench.first_round and UNISONO in options.contestant:
             for key in options.extras:
                 bench.attempt(number, key, {IDLE: bench.idle, REFUSAL: bench.refusal, OVERLOAD: bench.overload}[key])
     print(f"\n{bench.data['seconds']:.0f} s; figures in {options.json}\n")
@@ -79,6 +79,7 @@ def arguments():
     parser.add_argument("--contestant", nargs="+", choices=list(SHORT), help="default all")
     parser.add_argument("--estimate", action="store_true", help="only say how long it takes")
     parser.add_argument("--json", metavar="FILE", default="target/compare/capacity.json", help="where figures are kept")
+    parser.add_argument("--add", action="store_true", help="more rounds to those that are kept there, such as --aims after --tables")
     parser.add_argument("--write-docs", action="store_true", help="then write the tables of docs/capacity.md")
     parser.add_argument("--no-measure", dest="measure", action="store_false", help="with --write-docs: from the figures kept")
     parser.add_argument("--unisono", default="target/release/unisono", help=argparse.SUPPRESS)
@@ -127,6 +128,23 @@ class Bench:
             "durations": [],
             "seconds": 0.0,
         }
+        self.first_round, self.seconds_before = 0, 0.0
+        if options.add:
+            self.go_on(options)
+
+    def go_on(self, options):
+        """Figures of this machine that were kept, to which more rounds are added."""
+        with open(options.json) as source:
+            kept = json.load(source)
+        # Who is not called this time has no version.
+        known = {name: version for name, version in self.data["versions"].items() if version}
+        for key, now in (self.data | {"versions": kept["versions"] | known}).items():
+            if key in ("schema", "machine", "versions", "limits") and kept[key] != now:
+                raise ValueError(f"{options.json} is of another {key}: {kept[key]}; leave --add out, or name another file with --json")
+        self.first_round, self.seconds_before = kept["rounds"], kept["seconds"]
+        kept["rounds"] += options.rounds
+        kept["added"] = kept.get("added", "") + f" (of which {options.rounds} of the mode --{options.mode_name})"
+        self.data = kept | {"scenarios": kept["scenarios"] | self.data["scenarios"]}
 
     def turn(self, number, key, name):
         scenario = self.options.plan[key]
@@ -387,7 +405,7 @@ class Bench:
         print(f"round {about['round']}, {where}: {words}", flush=True)
 
     def save(self):
-        self.data["seconds"] = time.monotonic() - self.begun
+        self.data["seconds"] = self.seconds_before + time.monotonic() - self.begun
         os.makedirs(os.path.dirname(self.options.json) or ".", exist_ok=True)
         with open(self.options.json, "w") as out:
             json.dump(self.data, out, indent=1)

@@ -44,7 +44,7 @@ def run(data):
     facts = [
         f"{data['date']}; {documents.machine_words(machine)}.",
         ", ".join(f"{name} {version}" for name, version in versions.items() if version) + ".",
-        f"{data['rounds']} rounds, windows of {data['window_seconds']:g} s; {len(taken)} windows and ramps in {data['seconds'] / 60:.0f} min,"
+        f"{data['rounds']} rounds{data.get('added', '')}, windows of {data['window_seconds']:g} s; {len(taken)} windows and ramps in {data['seconds'] / 60:.0f} min,"
         f" of which {left_out} left out for steal of more than {data['limits']['steal_percent']:g} %.",
     ]
     if data["mode"] != "full":
@@ -98,18 +98,18 @@ def against_asterisk(data):
 
 
 def per_core(data):
-    values = [entry["held"] or 0 for entry in ramps(data, "one", UNISONO)]
+    values = [most_held(data, entry) for entry in ramps(data, "one", UNISONO)]
     return "participants per core, G.711, 3 talkers", "at least 4,000", values, least(values, 4000), 0
 
 
 def per_core_shared(data):
-    values = [entry["held"] or 0 for entry in ramps(data, "one", SHARED)]
+    values = [most_held(data, entry) for entry in ramps(data, "one", SHARED)]
     return "the same with one shared port", "at least 4,000", values, least(values, 4000), 0
 
 
 def per_core_against_asterisk(data):
-    ours = {entry["round"]: entry["held"] or 0 for entry in ramps(data, "one", UNISONO)}
-    theirs = {entry["round"]: entry["held"] for entry in ramps(data, "one", ASTERISK) if entry["held"]}
+    ours = {entry["round"]: most_held(data, entry) for entry in ramps(data, "one", UNISONO)}
+    theirs = {entry["round"]: most_held(data, entry) for entry in ramps(data, "one", ASTERISK)}
     values = ratios(ours, theirs)
     return "participants per core against Asterisk ConfBridge", "at least 10 times", values, least(values, 10), 1
 
@@ -169,7 +169,7 @@ AIMS = (
 def participants(data):
     lines = ["| scenario | " + " | ".join(CONTESTANTS) + " |", "|---|" + "---|" * len(CONTESTANTS)]
     for key, title in data["scenarios"].items():
-        cells = [ramp_cell([entry for entry in data["ramps"] if (entry["scenario"], entry["contestant"]) == (key, name)]) for name in CONTESTANTS]
+        cells = [ramp_cell(data, [entry for entry in data["ramps"] if (entry["scenario"], entry["contestant"]) == (key, name)]) for name in CONTESTANTS]
         if any(cell != "–" for cell in cells):
             lines.append(f"| {title} | " + " | ".join(cells) + " |")
     table = "\n".join(lines) if len(lines) > 2 else "No ramp in this run."
@@ -187,11 +187,11 @@ def refusal_words(entry):
     )
 
 
-def ramp_cell(entries):
+def ramp_cell(data, entries):
     good = [entry for entry in entries if not entry["left_out"]]
     if not good:
         return "–" if not entries else "left out"
-    held = [entry["held"] or 0 for entry in good]
+    held = [most_held(data, entry) for entry in good]
     open_end = "≥ " if all(entry["broke"] is None or entry["by_generator"] for entry in good) else ""
     reasons = sorted({gave_way(entry["by_generator"], entry["why"]) for entry in good if entry["broke"]})
     # Where the first step was too many, how many are not is not known.
@@ -349,6 +349,14 @@ def by_round(data, scenario, contestant, callers, key):
 def ramps(data, scenario, contestant):
     known = (entry for entry in data["ramps"] if (entry["scenario"], entry["contestant"]) == (scenario, contestant))
     return [entry for entry in known if not entry["left_out"]]
+
+
+def most_held(data, ramp):
+    """The most callers that a ramp held; where its first step was too many, those of the round's largest window that were not."""
+    same = ("round", "scenario", "contestant")
+    windows = (entry for entry in data["windows"] if all(entry[key] == ramp[key] for key in same))
+    fits = (entry["callers"] for entry in windows if not entry["left_out"] and not entry.get("why"))
+    return ramp["held"] or max(fits, default=0)
 
 
 def loops(data):

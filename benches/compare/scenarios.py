@@ -154,8 +154,8 @@ AIMS = {
     "one": only(
         FULL["one"],
         {
-            UNISONO: Turn((1000,), (3500, 6048, 1.2)),
-            SHARED: Turn((1000,)),
+            UNISONO: Turn((1000,), (1500, 6048, 1.2)),
+            SHARED: Turn((1000,), (1500, 6048, 1.2)),
             ASTERISK: Turn((200,), (252, 504, 1.26)),
             JANUS: Turn((200,), (252, 504, 1.26)),
         },

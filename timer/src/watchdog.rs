@@ -256,8 +256,11 @@ extern "C" fn on_sigxcpu(signal: c_int, info: *mut siginfo_t, context: *mut c_vo
         if let Some(state) = state {
             state.window_ended();
         }
-    } else if let Some(state) = state.filter(|_| is_from_kernel(info) && exceeded_real_time()) {
-        state.demote();
+    } else if let Some(state) = state.filter(|_| is_from_kernel(info) && is_of_real_time_limit()) {
+        // One that was sent before a demotion may come after it.
+        if scheduler::is_realtime() {
+            state.demote();
+        }
     } else {
         act_as_before(signal, info, context);
     }
@@ -266,11 +269,10 @@ extern "C" fn on_sigxcpu(signal: c_int, info: *mut siginfo_t, context: *mut c_vo
 
 /// Whether the kernel's SIGXCPU means that this thread exceeded RLIMIT_RTTIME, not its process RLIMIT_CPU.
 /// It comes before a demotion only if that limit was lowered after the watch began.
-fn exceeded_real_time() -> bool {
+fn is_of_real_time_limit() -> bool {
     let is_limited =
         |resource| getrlimit(resource).is_ok_and(|(soft, _)| soft != libc::RLIM_INFINITY);
-    scheduler::is_realtime()
-        && !scheduler::is_deadline()
+    !scheduler::is_deadline()
         && is_limited(Resource::RLIMIT_RTTIME)
         && !is_limited(Resource::RLIMIT_CPU)
 }
@@ -345,7 +347,9 @@ fn install_handler() -> Result<(), Errno> {
     // SAFETY: all zero is a valid sigaction: default, no flags, empty mask.
     let mut action = unsafe { MaybeUninit::<libc::sigaction>::zeroed().assume_init() };
     action.sa_sigaction = handler;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+    // Not deferred: while a thread is in the handler for its timer, the kernel's signal, which is the process's, would go to another
+    // thread, which nobody watches, and end the process.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK | libc::SA_NODEFER;
     // SAFETY: the handler has the signature that SA_SIGINFO demands and is async-signal-safe.
     Errno::result(unsafe { libc::sigaction(libc::SIGXCPU, &raw const action, ptr::null_mut()) })
         .map(drop)

@@ -29,6 +29,16 @@ fn plan(method: Method, period_ms: u64, duration_ms: u64) -> Plan {
     Plan::new(method, ms(period_ms), ms(duration_ms))
 }
 
+/// On a CPU of its own: then the observer is on another, if there is one, and what it sees counts.
+fn with_a_witness(mut plan: Plan) -> Plan {
+    plan.cpu = Some(allowed_cpus()[0]);
+    plan
+}
+
+fn has_witness() -> bool {
+    allowed_cpus().len() > 1
+}
+
 /// What every run keeps to.
 fn check(run: &Run) {
     let mut next = 0;
@@ -198,8 +208,9 @@ fn a_process_that_is_stopped_wakes_once_and_counts_what_it_missed() {
     const ROLE: &str = "a_process_that_is_stopped_wakes_once_and_counts_what_it_missed";
     if child::is(ROLE) {
         let live = Live::new();
+        let plan = with_a_witness(plan(Method::Timerfd, 2, 60_000));
         let run = std::thread::scope(|scope| {
-            let running = scope.spawn(|| measure(&plan(Method::Timerfd, 2, 60_000), &live));
+            let running = scope.spawn(|| measure(&plan, &live));
             while live.stats().ticks() == 0 && !running.is_finished() {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -241,7 +252,10 @@ fn a_process_that_is_stopped_wakes_once_and_counts_what_it_missed() {
     let (late, observer) = figures.split_once(' ').unwrap();
     // Less than the 300 ms, since the signal takes its time to reach each thread.
     assert!(late.parse::<u64>().unwrap() >= 100_000_000, "{figures}");
-    assert!(observer.parse::<u64>().unwrap() >= 90_000_000, "{figures}");
+    assert!(
+        !has_witness() || observer.parse::<u64>().unwrap() >= 90_000_000,
+        "{figures}"
+    );
     assert!(stopped.wait().unwrap().success());
 }
 
@@ -282,7 +296,8 @@ fn a_tick_that_was_held_up_is_an_outlier_with_a_cause() {
             Ok(wakeup(&tick, tick.woke))
         }
     }
-    let run = measure_with(&plan(Method::Tokio, 2, 200), &Live::new(), |schedule| {
+    let plan = with_a_witness(plan(Method::Tokio, 2, 200));
+    let run = measure_with(&plan, &Live::new(), |schedule| {
         let ticker = Ticker::new(schedule)?;
         Ok(Box::new(Heavy {
             ticker,
@@ -299,7 +314,11 @@ fn a_tick_that_was_held_up_is_an_outlier_with_a_cause() {
         .unwrap();
     assert!(latest.lateness_ns >= 30_000_000, "{latest:?}");
     // The observer had wake-ups due in that time.
-    assert!(latest.evidence.observer_lateness_ns.is_some(), "{latest:?}");
+    assert_eq!(
+        latest.evidence.observer_lateness_ns.is_some(),
+        has_witness(),
+        "{latest:?}"
+    );
     assert_eq!(
         latest.evidence.steal_ns.is_some(),
         run.host[0].steal_ns.is_some()
