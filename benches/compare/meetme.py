@@ -153,9 +153,9 @@ def measure(options, name, callers, cpu):
 
 def window(options, asterisk, crowd):
     stolen, total = documents.processor_ticks()
-    # What was said before is heard by then, or so late that the host will have stolen.
-    time.sleep(LATEST_NS / 1e9)
     crowd.forget()
+    # What was said before is heard by then, and not taken for what is said in the window.
+    time.sleep(LATEST_NS / 1e9)
     used = asterisk.processor_ns()
     begin = time.monotonic()
     time.sleep(options.seconds)
@@ -386,15 +386,21 @@ class Crowd:
     def heard(self, begin, end):
         """Delays of what was said between two moments, deviations from 20 ms, how often talkers heard themselves, how much was to be heard."""
         with self.lock:
-            bursts = [(number, sent) for number, sent, moment in self.bursts if begin <= moment < end]
+            # Until the next one, which may come early after one that was late, and is not to be taken for this one.
+            ends = [sent for _, sent, _ in self.bursts[1:]] + [None]
+            bursts = [
+                (number, sent, LATEST_NS if next_sent is None else min(LATEST_NS, next_sent - sent))
+                for (number, sent, moment), next_sent in zip(self.bursts, ends)
+                if begin <= moment < end
+            ]
         delays, deviations, own = [], [], 0
         for caller in self.callers:
             packets = caller.packets[:]
             arrivals = [arrival for arrival, _ in packets]
             deviations += [abs(b - a - FRAME_NS) for a, b in zip(arrivals, arrivals[1:])]
             loud = [arrival + place * 125_000 for arrival, place in packets if place >= 0]
-            for number, sent in bursts:
-                delay = next((heard - sent for heard in loud if 0 <= heard - sent < LATEST_NS), None)
+            for number, sent, latest in bursts:
+                delay = next((heard - sent for heard in loud if 0 <= heard - sent < latest), None)
                 if delay is None:
                     continue
                 if number == caller.number:
