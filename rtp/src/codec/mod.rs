@@ -117,6 +117,34 @@ impl Codec {
         }
     }
 
+    /// What a payload tells without being decoded, cheaply.
+    ///
+    /// G.711's codes are ordered by magnitude, so its peak is exact. L16 is looked at for silence only. Opus packets of at most
+    /// 2 octets just mark discontinuous transmission; those of its voice modes carry their encoder's own judgement whether there
+    /// is speech in them, which is no statement of level. G.722 tells nothing: silence shows only in its decoder's state.
+    pub fn glance(self, payload: &[u8]) -> Glance {
+        let by_peak = |peak| Glance {
+            content: if peak <= SILENCE_PEAK {
+                Content::Silence
+            } else {
+                Content::Sound
+            },
+            peak,
+        };
+        let by_content = |content| Glance {
+            content,
+            peak: u16::MAX,
+        };
+        match self {
+            Self::Pcmu => by_peak(g711::peak_ulaw(payload)),
+            Self::Pcma => by_peak(g711::peak_alaw(payload)),
+            Self::L16 { .. } if l16::is_silent(payload) => by_content(Content::Silence),
+            Self::Opus if payload.len() <= 2 => by_content(Content::Silence),
+            Self::Opus if opus_pack::is_inactive(payload) => by_content(Content::Inactive),
+            Self::G722 | Self::L16 { .. } | Self::Opus => by_content(Content::Sound),
+        }
+    }
+
     /// The codec of a payload type that RFC 3551 table 4 fixes, for use without `a=rtpmap`.
     pub const fn from_static_payload_type(payload_type: u8) -> Option<Self> {
         match payload_type {
@@ -144,8 +172,28 @@ impl Codec {
 /// Largest payload of one 20 ms frame, octets: L16 at 48 kHz.
 pub const MAX_PAYLOAD: usize = 1920;
 
-/// Largest magnitude that [`Decoder::is_silent`] takes for silence: -62.7 dBov, the quantising noise of G.711.
+/// Largest magnitude that [`Codec::glance`] takes for silence: -62.7 dBov, the quantising noise of G.711.
 pub const SILENCE_PEAK: u16 = 24;
+
+/// What a payload tells without being decoded: see [`Codec::glance`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance {
+    /// What it carries.
+    pub content: Content,
+    /// No sample's magnitude is beyond this; `u16::MAX` where the format does not tell.
+    pub peak: u16,
+}
+
+/// What a payload carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Something, or that cannot be told.
+    Sound,
+    /// No speech, as its encoder says.
+    Inactive,
+    /// Silence, or all but silence: no sample is beyond [`SILENCE_PEAK`].
+    Silence,
+}
 
 /// A payload that was not decoded. The output is untouched, the decoder's state too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -213,33 +261,9 @@ impl Decoder {
         (samples > 0).then_some(samples)
     }
 
-    /// Cheap test, before decoding, that the payload is (all but) silence: G.711 and L16 look whether every sample's
-    /// magnitude is at most [`SILENCE_PEAK`], Opus whether the packet is one that only marks discontinuous
-    /// transmission (at most 2 octets), G.722 says false, because silence shows only in its decoder's state.
+    /// Whether a payload is (all but) silence: see [`Codec::glance`].
     pub fn is_silent(&self, payload: &[u8]) -> bool {
-        match self.codec {
-            Codec::Pcmu => g711::is_silent_ulaw(payload),
-            Codec::Pcma => g711::is_silent_alaw(payload),
-            Codec::G722 => false,
-            Codec::L16 { .. } => l16::is_silent(payload),
-            Codec::Opus => payload.len() <= 2,
-        }
-    }
-
-    /// Cheap test, before decoding, that no sample's magnitude is beyond `peak`: by G.711's codes, which are ordered by
-    /// magnitude. False for all other formats.
-    pub fn is_within(&self, payload: &[u8], peak: u16) -> bool {
-        match self.codec {
-            Codec::Pcmu => g711::is_within_ulaw(payload, peak),
-            Codec::Pcma => g711::is_within_alaw(payload, peak),
-            _ => false,
-        }
-    }
-
-    /// Whether the payload itself says that there is no speech in it, told before decoding: the encoder's own judgement, which
-    /// Opus packets of its voice modes carry. It is no statement of level. False for all other formats.
-    pub fn is_inactive(&self, payload: &[u8]) -> bool {
-        self.codec == Codec::Opus && opus_pack::is_inactive(payload)
+        self.codec.glance(payload).content == Content::Silence
     }
 
     /// Decodes one payload; returns the number of samples written, at [`Codec::sample_rate`]: that of

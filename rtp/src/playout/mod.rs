@@ -37,7 +37,7 @@ mod stretch;
 pub use skipped::Spared;
 pub use stats::PlayoutStats;
 
-use crate::codec::Codec;
+use crate::codec::{Codec, Content};
 use conceal::Concealer;
 use delay::DelayEstimator;
 use layout::Layout;
@@ -163,9 +163,8 @@ pub enum Pulled {
 pub enum Attention {
     /// Everything is decoded.
     Full,
-    /// Packets of which it can be told that nobody would hear them are not decoded: their encoder found no speech
-    /// ([`Decoder::is_inactive`](crate::codec::Decoder::is_inactive)), or no sample is beyond `peak`
-    /// ([`Decoder::is_within`](crate::codec::Decoder::is_within)).
+    /// Packets of which it can be told that nobody would hear them are not decoded: their encoder found no speech, or no
+    /// sample is beyond `peak` ([`Codec::glance`]).
     Above {
         /// Largest magnitude that is not listened to.
         peak: u16,
@@ -384,13 +383,21 @@ impl Playout {
         if self.phase == Phase::Idle {
             self.phase = Phase::Waiting;
         }
-        let entry = Entry::new(position, samples, packet.sequence, resync, packet.kind);
+        let mut entry = Entry::new(position, samples, packet.sequence, resync, packet.kind);
+        let mut payload = packet.payload;
+        if packet.kind == PacketKind::Voice {
+            entry = entry.seen(self.config.codec.glance(payload));
+            if entry.content == Content::Silence && self.layout != Layout::Whole {
+                // Nobody will look at it again, so one octet has to do.
+                payload = &payload[..1];
+            }
+        }
         let mut outcome = if resync {
             Inserted::Resynchronised
         } else {
             Inserted::Queued
         };
-        while !self.queue.push(entry, packet.payload) {
+        while !self.queue.push(entry, payload) {
             // The payload fits into an empty queue, so this ends.
             let Some(dropped) = self.queue.pop() else {
                 return Inserted::Malformed;

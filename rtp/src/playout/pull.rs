@@ -3,7 +3,7 @@
 use super::layout::Layout;
 use super::queue::Entry;
 use super::{Attention, PacketKind, Phase, Playout, Pulled, stretch};
-use crate::codec::Decoder;
+use crate::codec::{Content, Decoder};
 
 /// Delay above the target that is worth a splice, and what is left of it afterwards; below the target, what is not
 /// yet worth one. One step of packets (20 ms) fits between them, so that splices do not alternate. ms.
@@ -23,6 +23,8 @@ const MERGE_MS: usize = 5;
 const MERGE_MOST: usize = MERGE_MS * 48;
 /// Concealment by the codec itself ends after this, ms.
 const CODEC_CONCEALS_MS: usize = 100;
+/// The largest magnitude of a sample.
+const LOUDEST: u16 = 1 << 15;
 /// Pulls without a packet after which there is no stream (comfort noise excepted).
 const IDLE_PULLS: u16 = 50;
 
@@ -64,7 +66,7 @@ impl Playout {
         let mut heard = Heard::by(attention);
         if self.phase == Phase::Playing {
             self.decide();
-            if let Some(silence) = self.pass_silence(decoder, attention) {
+            if let Some(silence) = self.pass_silence(attention) {
                 return silence;
             }
             self.play(decoder, &mut heard);
@@ -216,7 +218,7 @@ impl Playout {
 
     /// The shortest way, which most legs of a conference go: silence follows silence, and the next packet is one whole frame
     /// of it. `None`, and nothing changed, where any of that is not so.
-    fn pass_silence(&mut self, decoder: &Decoder, attention: Attention) -> Option<Pulled> {
+    fn pass_silence(&mut self, attention: Attention) -> Option<Pulled> {
         let front = *self.queue.front()?;
         if front.position != self.next
             || usize::from(front.samples) != self.frame
@@ -229,11 +231,10 @@ impl Playout {
         {
             return None;
         }
-        let payload = self.queue.payload(&front);
-        let spared = is_spared(attention, decoder, payload);
+        let spared = is_spared(attention, &front);
         if spared {
-            self.skipped.keep(payload);
-        } else if !decoder.is_silent(payload) {
+            self.skipped.keep(self.queue.payload(&front));
+        } else if front.content != Content::Silence {
             return None;
         }
         self.note_played(&front);
@@ -362,13 +363,14 @@ impl Playout {
                 0..self.queue.payload(front).len(),
             ),
         };
-        let payload = &self.queue.payload(front)[bytes.clone()];
-        let spared = is_spared(heard.attention, decoder, payload);
+        let spared = is_spared(heard.attention, front);
         if spared {
-            self.skipped.keep(payload);
+            // Silence of formats in which it is silence whatever was before is not kept whole.
+            let payload = self.queue.payload(front).get(bytes.clone());
+            self.skipped.keep(payload.unwrap_or_default());
             heard.spared = true;
         }
-        let silent = spared || decoder.is_silent(payload);
+        let silent = spared || front.content == Content::Silence;
         if self.codec_concealed > 0 {
             // The decoder itself makes the transition.
             self.codec_concealed = 0;
@@ -378,12 +380,12 @@ impl Playout {
             self.stage_silence(front, count - skip);
         } else {
             let tail = self.make_tail();
-            let payload = &self.queue.payload(front)[bytes];
             let spare = self.staging.spare(count);
             let decoded = if silent {
                 spare.fill(0);
                 spare.len()
             } else {
+                let payload = &self.queue.payload(front)[bytes];
                 self.skipped.catch_up(decoder, spare);
                 decoder
                     .decode(payload, spare)
@@ -626,11 +628,11 @@ impl Playout {
 }
 
 /// Whether a payload is not decoded, as it is not listened to.
-fn is_spared(attention: Attention, decoder: &Decoder, payload: &[u8]) -> bool {
+fn is_spared(attention: Attention, packet: &Entry) -> bool {
     match attention {
         Attention::Full => false,
         Attention::Above { peak } => {
-            decoder.is_within(payload, peak) || decoder.is_inactive(payload)
+            packet.peak <= peak.min(LOUDEST) || packet.content == Content::Inactive
         }
         Attention::None => true,
     }

@@ -5,6 +5,7 @@
 //! ones are gone, which reordering bounds.
 
 use super::PacketKind;
+use crate::codec::{Content, Glance};
 
 /// Most packets that can wait; the order of play is kept in bytes.
 const MOST_PACKETS: usize = 255;
@@ -21,6 +22,9 @@ pub(super) struct Entry {
     /// Nothing is missing before it although the sequence number may say so: the source started anew.
     pub(super) restart: bool,
     pub(super) kind: PacketKind,
+    /// What its payload tells, so that it need not be looked at again.
+    pub(super) content: Content,
+    pub(super) peak: u16,
     used: bool,
     offset: u32,
     len: u16,
@@ -33,6 +37,8 @@ impl Entry {
         sequence: 0,
         restart: false,
         kind: PacketKind::Voice,
+        content: Content::Sound,
+        peak: u16::MAX,
         used: false,
         offset: 0,
         len: 0,
@@ -52,6 +58,15 @@ impl Entry {
             restart,
             kind,
             ..Self::EMPTY
+        }
+    }
+
+    /// The same packet, of which this can be told.
+    pub(super) fn seen(self, Glance { content, peak }: Glance) -> Self {
+        Self {
+            content,
+            peak,
+            ..self
         }
     }
 
