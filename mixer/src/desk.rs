@@ -122,6 +122,20 @@ impl<'a> Intake<'a> {
         None
     }
 
+    /// Whether it is certain already that a leg, if it is told nothing privately, hears in this tick what all hear, or nothing because
+    /// nobody is heard: [`Mix::hear`] need not be asked. To be called when the leg's own frame is in. A leg whose mix becomes the
+    /// common one in this very tick is not certain to be told so.
+    #[inline]
+    pub fn hears_what_all_hear(&self, strip: &Strip) -> bool {
+        let serial = self.room.serial;
+        let before = serial.wrapping_sub(1);
+        strip.contributed_at != serial
+            && strip.contributed_at != before
+            && strip.own_at != before
+            && strip.volume.is_unity()
+            && strip.door.is_unity()
+    }
+
     /// Everything is in: mixes what everybody hears.
     pub fn finish(self) -> Mix<'a> {
         let Intake {

@@ -9,7 +9,7 @@ use super::event::Event;
 use super::leg::{Taken, Transport};
 use super::meter::{WorkerMeter, bump};
 use super::phase::Due;
-use super::plane::{MediaPlane, PhaseWork, TickTime};
+use super::plane::{MediaPlane, PhaseWork, Sorted, TickTime};
 use super::room::{ANNOUNCEMENT_RATE, Room};
 
 /// Figures of a leg are published every so many ticks: about three times a second.
@@ -47,6 +47,8 @@ impl MediaPlane {
             self.phases[phase].interval += 1;
             self.phases[phase].dozing = 0;
             bump(&meter.intervals, 1);
+            // Whoever owes a report in this interval owes it in the next one as well.
+            self.sorted.owing.clear();
             for seat in 0..self.phases[phase].rooms.len() {
                 let room = self.phases[phase].rooms[seat];
                 self.mix(room, phase, due.last - left, time, meter, outlet);
@@ -75,7 +77,7 @@ impl MediaPlane {
             desk,
             frame,
             prompt,
-            audible,
+            sorted,
             buffers,
             ..
         } = self;
@@ -83,7 +85,15 @@ impl MediaPlane {
             return;
         };
 
+        let Sorted {
+            audible,
+            apart,
+            together,
+            owing,
+        } = sorted;
         audible.clear();
+        apart.clear();
+        together.clear();
         let mut intake = desk.begin(&mut room.bus);
         for &member in &room.members {
             let Some(leg) = legs[member as usize].as_deref_mut() else {
@@ -109,6 +119,14 @@ impl MediaPlane {
                     outlet.event(Event::TalkStopped(leg.id));
                 }
                 None => {}
+            }
+            if leg.owes_report(time.now_ns) {
+                owing.push(member);
+            }
+            if intake.hears_what_all_hear(&leg.strip) && leg.is_told_nothing() && leg.can_share() {
+                together.push(member);
+            } else {
+                apart.push(member);
             }
         }
         room.talkers.clear();
@@ -143,7 +161,7 @@ impl MediaPlane {
         // Those who hear something of their own come first: their encoders continue from the state that the shared
         // ones had before this interval.
         let mut list = [0; MAX_CSRCS];
-        for &member in &room.members {
+        for &member in apart.iter() {
             let Some(leg) = legs[member as usize].as_deref_mut() else {
                 continue;
             };
@@ -167,11 +185,11 @@ impl MediaPlane {
             let hearing = mix.hear(&mut leg.strip, private);
             let (heard, csrcs): (&[i16], &[u32]) = match hearing {
                 Hearing::Common(_) if stream.can_share() => {
-                    stream.takes_shared = true;
+                    together.push(member);
                     continue;
                 }
                 Hearing::Nothing if !anyone && stream.can_share() && leg.strip.may_hear() => {
-                    stream.takes_shared = true;
+                    together.push(member);
                     continue;
                 }
                 Hearing::Common(heard) => (heard, room.talkers.all()),
@@ -194,17 +212,18 @@ impl MediaPlane {
             stream.send_own(heard, csrcs, buffers, outlet);
             bump(&meter.encodes, 1);
         }
-        for &member in &room.members {
-            let Some(leg) = legs[member as usize].as_deref_mut() else {
+        for &member in together.iter() {
+            let Some(Transport::Rtp(stream)) = legs[member as usize]
+                .as_deref_mut()
+                .map(|leg| &mut leg.transport)
+            else {
                 continue;
             };
-            let rate = leg.rate();
-            let Transport::Rtp(stream) = &mut leg.transport else {
-                continue;
-            };
-            if !std::mem::take(&mut stream.takes_shared) {
+            if !stream.sends() {
+                stream.send_nothing(buffers, outlet);
                 continue;
             }
+            let rate = stream.rate();
             let heard = mix.common(rate).unwrap_or(&SILENCE[..rate.frame_len()]);
             let Some(shared) = room.encoders.get(stream.codec()) else {
                 // It changed its codec, and brings the encoder with the next command.
@@ -228,6 +247,7 @@ impl MediaPlane {
             phases,
             frame,
             prompt,
+            sorted,
             buffers,
             ..
         } = self;
@@ -235,6 +255,9 @@ impl MediaPlane {
             let Some(leg) = legs[index as usize].as_deref_mut() else {
                 continue;
             };
+            if leg.owes_report(time.now_ns) {
+                sorted.owing.push(index);
+            }
             let length = leg.rate().frame_len();
             let _ = leg.take_frame(time.now_ns, false, &mut frame[..length], outlet);
             if !leg.take_prompt(&mut prompt[..length], outlet) {
@@ -272,16 +295,21 @@ impl MediaPlane {
             legs,
             rooms,
             phases,
+            sorted,
             buffers,
             ..
         } = self;
-        let work = &phases[phase];
-        for &index in served(work, rooms) {
+        for index in sorted.owing.drain(..) {
             if let Some(leg) = legs[index as usize].as_deref_mut() {
                 leg.report(time, time.now_ns + INTERVAL_NS, buffers, outlet);
-                if (work.interval + u64::from(index)).is_multiple_of(PUBLISH_EVERY) {
-                    leg.publish();
-                }
+            }
+        }
+        let work = &phases[phase];
+        for &index in served(work, rooms) {
+            if (work.interval + u64::from(index)).is_multiple_of(PUBLISH_EVERY)
+                && let Some(leg) = legs[index as usize].as_deref()
+            {
+                leg.publish();
             }
         }
     }

@@ -12,7 +12,7 @@ use unisono_rtp::rtcp::NtpTime;
 
 use super::command::Command;
 use super::event::Garbage;
-use super::leg::{Leg, SendBuffers};
+use super::leg::{Leg, Refusal, SendBuffers};
 use super::meter::{WorkerMeter, bump};
 use super::overload::Level;
 use super::phase::PHASES;
@@ -30,12 +30,35 @@ pub(crate) struct MediaPlane {
     pub(super) desk: Desk,
     pub(super) frame: Box<[i16; MAX_FRAME]>,
     pub(super) prompt: Box<[i16; MAX_FRAME]>,
-    /// Slab indices of legs that had audio in the interval being mixed.
-    pub(super) audible: Vec<u32>,
+    pub(super) sorted: Sorted,
     pub(super) buffers: SendBuffers,
     /// What is given up for want of time.
     pub(super) level: Level,
     leg_count: u64,
+}
+
+/// Slab indices of legs, sorted in the interval being mixed so that none is looked at twice without need.
+#[derive(Debug)]
+pub(super) struct Sorted {
+    /// Those that had audio.
+    pub(super) audible: Vec<u32>,
+    /// Those that may hear something of their own, or nothing.
+    pub(super) apart: Vec<u32>,
+    /// Those that hear what all hear.
+    pub(super) together: Vec<u32>,
+    /// Those of a whole tick that owe a report.
+    pub(super) owing: Vec<u32>,
+}
+
+impl Sorted {
+    fn new(legs: usize) -> Self {
+        Self {
+            audible: Vec::with_capacity(legs),
+            apart: Vec::with_capacity(legs),
+            together: Vec::with_capacity(legs),
+            owing: Vec::with_capacity(legs),
+        }
+    }
 }
 
 /// Slab indices of what is served in one phase.
@@ -100,7 +123,7 @@ impl MediaPlane {
             desk: Desk::new(),
             frame: Box::new([0; MAX_FRAME]),
             prompt: Box::new([0; MAX_FRAME]),
-            audible: Vec::with_capacity(legs),
+            sorted: Sorted::new(legs),
             buffers: SendBuffers::new(),
             level: Level::Normal,
             leg_count: 0,
@@ -172,6 +195,7 @@ impl MediaPlane {
                     self.unseat(id.index);
                     if let Some(mut leg) = self.legs[id.index as usize].take() {
                         leg.say_goodbye(time, &mut self.buffers, outlet);
+                        leg.publish();
                         return Applied::Closed(leg);
                     }
                 }
@@ -274,12 +298,10 @@ impl MediaPlane {
         outlet: &mut impl Outlet,
     ) {
         if let Some(Some(leg)) = self.legs.get_mut(leg as usize) {
-            let before = leg.refused();
-            leg.receive(channel, datagram, source, arrival_ns, outlet);
-            let after = leg.refused();
-            if after != before {
-                bump(&meter.malformed, after.0 - before.0);
-                bump(&meter.foreign, after.1 - before.1);
+            match leg.receive(channel, datagram, source, arrival_ns, outlet) {
+                Ok(()) => {}
+                Err(Refusal::Malformed) => bump(&meter.malformed, 1),
+                Err(Refusal::Foreign) => bump(&meter.foreign, 1),
             }
         }
     }

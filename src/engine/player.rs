@@ -34,6 +34,11 @@ impl Player {
         Ok(())
     }
 
+    /// Whether nothing is queued.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// Drops everything that is queued into `garbage`.
     pub(crate) fn clear(&mut self, garbage: &mut impl FnMut(Garbage)) {
         self.position = 0;

@@ -22,7 +22,7 @@ use super::room::SharedEncoders;
 use super::sockets::Channel;
 use super::{LegId, Outlet};
 
-pub(crate) use rtp::{RtpStream, SendBuffers};
+pub(crate) use rtp::{Refusal, RtpStream, SendBuffers};
 
 /// Prompts a leg can have waiting.
 pub(crate) const PROMPTS: usize = 16;
@@ -121,6 +121,11 @@ impl Leg {
         }
     }
 
+    /// Whether what it is sent can be the conference's shared stream of packets.
+    pub(crate) fn can_share(&self) -> bool {
+        matches!(&self.transport, Transport::Rtp(stream) if stream.can_share())
+    }
+
     /// Whether it is not served outside conferences.
     pub(crate) fn rests_alone(&self) -> bool {
         matches!(self.transport, Transport::Rings(_))
@@ -156,7 +161,7 @@ impl Leg {
         }
     }
 
-    /// Takes a datagram from one of the leg's sockets.
+    /// Takes a datagram from one of the leg's sockets, or says why not.
     pub(crate) fn receive(
         &mut self,
         channel: Channel,
@@ -164,19 +169,14 @@ impl Leg {
         source: SocketAddr,
         arrival_ns: u64,
         outlet: &mut impl Outlet,
-    ) {
-        if let Transport::Rtp(stream) = &mut self.transport {
-            let strip = &self.strip;
-            stream.receive(channel, datagram, source, arrival_ns, strip, outlet);
+    ) -> Result<(), Refusal> {
+        match &mut self.transport {
+            Transport::Rtp(stream) => {
+                let strip = &self.strip;
+                stream.receive(channel, datagram, source, arrival_ns, strip, outlet)
+            }
+            Transport::Rings(_) => Ok(()),
         }
-    }
-
-    /// Datagrams that were not right, and such from somebody else, so far.
-    pub(crate) fn refused(&self) -> (u64, u64) {
-        let LegMeter {
-            malformed, foreign, ..
-        } = &*self.meter;
-        (malformed.load(Relaxed), foreign.load(Relaxed))
     }
 
     /// Whether its silence is not decoded, as there is too much to do.
@@ -239,6 +239,11 @@ impl Leg {
         }
     }
 
+    /// Whether nothing is queued that only this participant is told, nor was in the last interval.
+    pub(crate) fn is_told_nothing(&self) -> bool {
+        !self.was_playing && self.player.is_empty()
+    }
+
     /// This interval's 20 ms of what only this participant is told; false when nothing is queued.
     pub(crate) fn take_prompt(&mut self, frame: &mut [i16], outlet: &mut impl Outlet) -> bool {
         let playing = self
@@ -283,6 +288,11 @@ impl Leg {
     pub(crate) fn stop_playing(&mut self, outlet: &mut impl Outlet) {
         self.player
             .clear(&mut |sound: Garbage| outlet.discard(sound));
+    }
+
+    /// Whether there is anything to [`report`](Self::report).
+    pub(crate) fn owes_report(&self, now_ns: u64) -> bool {
+        matches!(&self.transport, Transport::Rtp(stream) if stream.owes_report(now_ns))
     }
 
     /// Does what is due outside the audio: RTCP. `next_tick_ns` is the deadline of the next interval.

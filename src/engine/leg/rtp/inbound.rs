@@ -1,7 +1,6 @@
 //! What arrives for a leg by RTP: judged, counted, and handed to the playout buffer, the digit receiver or RTCP.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering::Relaxed;
 
 use unisono_mixer::Strip;
 use unisono_rtp::codec::opus_pack::MAX_SAMPLES;
@@ -11,15 +10,14 @@ use unisono_rtp::packet::{Kind, RtpPacket};
 use unisono_rtp::playout::{Packet, PacketKind};
 use unisono_rtp::reception::{Order, Reception};
 
-use super::RtpStream;
+use super::{Refusal, RtpStream};
 use crate::engine::Outlet;
 use crate::engine::event::Event;
-use crate::engine::meter::bump;
 use crate::engine::overload::Attention;
 use crate::engine::sockets::Channel;
 
 impl RtpStream {
-    /// Takes a datagram from one of the leg's sockets. Whatever is not right is counted and dropped.
+    /// Takes a datagram from one of the leg's sockets. Whatever is not right is counted and dropped; it is said why.
     pub(crate) fn receive(
         &mut self,
         channel: Channel,
@@ -28,16 +26,22 @@ impl RtpStream {
         arrival_ns: u64,
         strip: &Strip,
         outlet: &mut impl Outlet,
-    ) {
-        match Kind::of(datagram) {
+    ) -> Result<(), Refusal> {
+        let taken = match Kind::of(datagram) {
             Kind::Rtp if channel == Channel::Rtp => {
-                self.receive_rtp(datagram, source, arrival_ns, strip, outlet);
+                self.receive_rtp(datagram, source, arrival_ns, strip, outlet)
             }
             Kind::Rtcp if self.takes_rtcp(channel) => {
-                self.receive_rtcp(datagram, source, arrival_ns, outlet);
+                self.receive_rtcp(datagram, source, arrival_ns, outlet)
             }
-            _ => bump(&self.meter.malformed, 1),
+            _ => Err(Refusal::Malformed),
+        };
+        match taken {
+            Ok(()) => {}
+            Err(Refusal::Malformed) => self.counts.malformed += 1,
+            Err(Refusal::Foreign) => self.counts.foreign += 1,
         }
+        taken
     }
 
     /// Digits that have become certain.
@@ -61,10 +65,9 @@ impl RtpStream {
         arrival_ns: u64,
         strip: &Strip,
         outlet: &mut impl Outlet,
-    ) {
+    ) -> Result<(), Refusal> {
         let Ok(packet) = RtpPacket::parse(datagram) else {
-            bump(&self.meter.malformed, 1);
-            return;
+            return Err(Refusal::Malformed);
         };
         let what = self.meaning(packet.payload_type);
         let evidence = Evidence {
@@ -74,37 +77,33 @@ impl RtpStream {
         };
         match self.latch.on_packet(source, evidence, arrival_ns) {
             Verdict::Accept | Verdict::AcceptNewSource => {}
-            _ => {
-                bump(&self.meter.foreign, 1);
-                return;
-            }
+            _ => return Err(Refusal::Foreign),
         }
-        bump(&self.meter.packets_in, 1);
-        self.meter.last_packet_ns.store(arrival_ns, Relaxed);
+        self.counts.packets_in += 1;
+        self.counts.last_packet_ns = arrival_ns;
         match self
             .collisions
             .check(&packet, self.outbound.ssrc(), source, arrival_ns)
         {
             None => {}
-            Some(OwnSsrcSeen::Loop) => return,
+            Some(OwnSsrcSeen::Loop) => return Ok(()),
             Some(OwnSsrcSeen::Collision) => self.choose_new_source(),
         }
         let ours = self.remote_ssrc == Some(packet.ssrc);
         if !ours && what != Meaning::Event {
             if what == Meaning::Unknown {
-                bump(&self.meter.malformed, 1);
-                return;
+                return Err(Refusal::Malformed);
             }
-            self.begin_source(packet.ssrc);
+            self.begin_source(packet.ssrc, arrival_ns);
         }
         // Some gateways send digits under an SSRC of their own, beside the voice.
         if ours || what != Meaning::Event {
-            self.rtcp.on_rtp(packet.ssrc, arrival_ns);
+            self.counts.last_rtp_ns = arrival_ns;
             let order = self
                 .reception
                 .on_packet(packet.sequence, packet.timestamp, arrival_ns);
             if order == Order::Leap {
-                return;
+                return Ok(());
             }
         }
         let kind = match what {
@@ -115,17 +114,14 @@ impl RtpStream {
                     .on_packet(packet.payload, packet.timestamp, arrival_ns);
                 self.report_digits(arrival_ns, outlet);
                 if !ours {
-                    return;
+                    return Ok(());
                 }
                 PacketKind::Event
             }
-            Meaning::Unknown => {
-                bump(&self.meter.malformed, 1);
-                return;
-            }
+            Meaning::Unknown => return Err(Refusal::Malformed),
         };
         if self.sleeps_through(&packet, kind, arrival_ns, strip) {
-            return;
+            return Ok(());
         }
         // What becomes of the packet is in the playout buffer's statistics.
         let _ = self.playout.insert(&Packet {
@@ -136,6 +132,7 @@ impl RtpStream {
             kind,
             arrival_ns,
         });
+        Ok(())
     }
 
     /// Whether a packet is left unplayed, because the leg dozes and the packet does not wake it.
@@ -170,16 +167,15 @@ impl RtpStream {
         source: SocketAddr,
         arrival_ns: u64,
         outlet: &mut impl Outlet,
-    ) {
+    ) -> Result<(), Refusal> {
         if !self.latch.permits_rtcp(source) {
-            bump(&self.meter.foreign, 1);
-            return;
+            return Err(Refusal::Foreign);
         }
+        self.tell_rtcp();
         let Ok(heard) = self.rtcp.on_rtcp(datagram, arrival_ns) else {
-            bump(&self.meter.malformed, 1);
-            return;
+            return Err(Refusal::Malformed);
         };
-        self.meter.last_packet_ns.store(arrival_ns, Relaxed);
+        self.counts.last_packet_ns = arrival_ns;
         self.rtcp_source = Some(source);
         if heard.own_ssrc {
             let seen = self.collisions.check_rtcp(
@@ -195,6 +191,7 @@ impl RtpStream {
         if heard.peer_left {
             outlet.event(Event::RemoteBye(self.leg));
         }
+        Ok(())
     }
 
     /// Another participant chose the same SSRC (RFC 3550 section 8.2): this leg takes a new one.
@@ -224,7 +221,7 @@ impl RtpStream {
     }
 
     /// Another SSRC from the accepted address: the peer restarted, or somebody else speaks there now.
-    fn begin_source(&mut self, ssrc: u32) {
+    fn begin_source(&mut self, ssrc: u32, arrival_ns: u64) {
         if self.remote_ssrc.is_some() {
             self.playout.reset();
             self.decoder.reset();
@@ -232,6 +229,8 @@ impl RtpStream {
         }
         self.reception = Reception::new(self.media.codec.clock_rate());
         self.remote_ssrc = Some(ssrc);
+        self.rtcp.on_rtp(ssrc, arrival_ns);
+        self.told_rtcp_ns = arrival_ns;
     }
 }
 

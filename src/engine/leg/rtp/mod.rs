@@ -44,12 +44,10 @@ pub(crate) struct RtpStream {
     /// Intervals for which it has heard what all hear, from an encoder of its own.
     apart: u32,
     hush: Hush,
-    meter: Arc<LegMeter>,
+    counts: Counts,
     remote_ssrc: Option<u32>,
     /// What is sent is the conference's shared stream, whose encoder this leg's must continue when that changes.
     pub(crate) shares_stream: bool,
-    /// Set between the two rounds of one interval: this leg is sent the shared stream.
-    pub(crate) takes_shared: bool,
     /// Packets name the talkers.
     names_talkers: bool,
     /// A new identity that it takes on with the next interval: another participant chose the same SSRC.
@@ -68,10 +66,35 @@ pub(crate) struct RtpStream {
     collisions: CollisionDetector,
     /// Where the peer's RTCP came from.
     rtcp_source: Option<SocketAddr>,
+    /// Arrival of the last packet that the RTCP session knows of, ns.
+    told_rtcp_ns: u64,
+    meter: Arc<LegMeter>,
     pub(super) doze: Doze,
     measuring: Measuring,
     /// Its turn to be measured has come, and no packet was decoded since.
     owes_level: bool,
+}
+
+/// What is counted with every packet. It is published now and then: to count where others read would touch one more line of
+/// the cache for each packet.
+#[derive(Debug, Default)]
+struct Counts {
+    packets_in: u64,
+    packets_out: u64,
+    malformed: u64,
+    foreign: u64,
+    /// Arrival of the last RTP packet, and of the last one of either kind, ns.
+    last_rtp_ns: u64,
+    last_packet_ns: u64,
+}
+
+/// Why a datagram was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is not what was agreed on, or no packet at all.
+    Malformed,
+    /// It is from somebody else.
+    Foreign,
 }
 
 impl RtpStream {
@@ -98,6 +121,8 @@ impl RtpStream {
         Self {
             leg,
             meter,
+            counts: Counts::default(),
+            told_rtcp_ns: 0,
             encoder: media.encoder(),
             shares_stream: false,
             apart: 0,
@@ -114,7 +139,6 @@ impl RtpStream {
             next_origin: None,
             random,
             remote_ssrc: None,
-            takes_shared: false,
             doze: Doze::default(),
             measuring: Measuring::default(),
             owes_level: false,

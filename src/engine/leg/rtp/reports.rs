@@ -12,6 +12,11 @@ use crate::engine::plane::TickTime;
 use crate::engine::sockets::Channel;
 
 impl RtpStream {
+    /// Whether a report may be due, or the stream is to go on as another source.
+    pub(crate) fn owes_report(&self, now_ns: u64) -> bool {
+        now_ns >= self.rtcp.due_ns() || self.next_origin.is_some()
+    }
+
     /// Sends an RTCP report when one is due. `next_tick_ns` is the deadline of the next interval.
     pub(crate) fn report(
         &mut self,
@@ -27,6 +32,7 @@ impl RtpStream {
         if time.now_ns < self.rtcp.due_ns() {
             return;
         }
+        self.tell_rtcp();
         let sending = self.sending(time.now_ns, next_tick_ns);
         let length = self.rtcp.poll(
             time.now_ns,
@@ -71,8 +77,13 @@ impl RtpStream {
 
     /// Writes the slow-moving figures where the control plane reads them.
     pub(crate) fn publish(&self) {
-        let meter = &self.meter;
+        let (meter, counts) = (&self.meter, &self.counts);
         let playout = self.playout.stats();
+        meter.packets_in.store(counts.packets_in, Relaxed);
+        meter.packets_out.store(counts.packets_out, Relaxed);
+        meter.malformed.store(counts.malformed, Relaxed);
+        meter.foreign.store(counts.foreign, Relaxed);
+        meter.last_packet_ns.store(counts.last_packet_ns, Relaxed);
         meter.lost_in.store(self.reception.lost() as i32, Relaxed);
         meter.late.store(playout.late, Relaxed);
         meter
@@ -82,6 +93,16 @@ impl RtpStream {
         meter
             .concealed_samples
             .store(playout.concealed_samples, Relaxed);
+    }
+
+    /// Lets the RTCP session know that packets came since it was told last. It need not know of each.
+    pub(super) fn tell_rtcp(&mut self) {
+        if let Some(ssrc) = self.remote_ssrc
+            && self.told_rtcp_ns != self.counts.last_rtp_ns
+        {
+            self.told_rtcp_ns = self.counts.last_rtp_ns;
+            self.rtcp.on_rtp(ssrc, self.told_rtcp_ns);
+        }
     }
 
     fn sending(&self, now_ns: u64, next_tick_ns: u64) -> Sending {

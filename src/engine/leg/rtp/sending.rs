@@ -6,7 +6,6 @@ use unisono_rtp::codec::{Codec, MAX_PAYLOAD};
 use unisono_rtp::outbound::PacketBuf;
 
 use super::RtpStream;
-use crate::engine::meter::{LegMeter, bump};
 use crate::engine::sockets::Channel;
 use crate::engine::{LegId, Outlet};
 
@@ -129,12 +128,12 @@ impl RtpStream {
         if self.media.codec == Codec::Opus && self.media.ptime_ms == 10 {
             let destination = self.latch.destination();
             let csrcs = self.told(csrcs);
-            let (id, meter) = (self.leg, &self.meter);
+            let (id, count) = (self.leg, &mut self.counts.packets_out);
             for half in frame.chunks_exact(frame.len() / 2) {
                 let length = self.encoder.encode(half, &mut payload[..]);
                 self.outbound
                     .push_packed(&payload[..length], 10, csrcs, packet, |datagram| {
-                        send(id, destination, datagram, meter, outlet);
+                        send(id, destination, datagram, count, outlet);
                     });
             }
             return;
@@ -153,8 +152,8 @@ impl RtpStream {
     ) {
         let destination = self.latch.destination();
         let csrcs = self.told(csrcs);
-        let (id, meter) = (self.leg, &self.meter);
-        let mut emit = |datagram: &[u8]| send(id, destination, datagram, meter, outlet);
+        let (id, count) = (self.leg, &mut self.counts.packets_out);
+        let mut emit = |datagram: &[u8]| send(id, destination, datagram, count, outlet);
         if self.media.codec == Codec::Opus {
             self.opus.push(payload, |packed, duration_ms| {
                 self.outbound
@@ -180,8 +179,8 @@ impl RtpStream {
     /// Sends what waits to fill a packet of a longer ptime.
     pub(super) fn flush(&mut self, buffers: &mut SendBuffers, outlet: &mut impl Outlet) {
         let destination = self.latch.destination();
-        let (id, meter) = (self.leg, &self.meter);
-        let mut emit = |datagram: &[u8]| send(id, destination, datagram, meter, outlet);
+        let (id, count) = (self.leg, &mut self.counts.packets_out);
+        let mut emit = |datagram: &[u8]| send(id, destination, datagram, count, outlet);
         let packet = &mut buffers.packet;
         self.outbound.flush(packet, &mut emit);
         self.opus.flush(|packed, duration_ms| {
@@ -206,11 +205,11 @@ fn send(
     leg: LegId,
     destination: Option<SocketAddr>,
     datagram: &[u8],
-    meter: &LegMeter,
+    count: &mut u64,
     outlet: &mut impl Outlet,
 ) {
     if let Some(destination) = destination {
-        bump(&meter.packets_out, 1);
+        *count += 1;
         outlet.send(leg, Channel::Rtp, destination, datagram);
     }
 }
