@@ -6,7 +6,7 @@ use unisono_rtp::packet::MAX_CSRCS;
 
 use super::Outlet;
 use super::event::Event;
-use super::leg::{Taken, Transport};
+use super::leg::{Leg, Taken, Transport};
 use super::meter::{WorkerMeter, bump};
 use super::phase::Due;
 use super::plane::{MediaPlane, PhaseWork, Sorted, TickTime};
@@ -95,7 +95,17 @@ impl MediaPlane {
         apart.clear();
         together.clear();
         let mut intake = desk.begin(&mut room.bus);
-        for &member in &room.members {
+        for (seat, &member) in room.members.iter().enumerate() {
+            let ahead = |steps| leg_of(legs, room.members.get(seat + steps));
+            if let Some(leg) = ahead(6) {
+                leg.expect();
+            }
+            if let Some(leg) = ahead(4) {
+                leg.expect_sooner();
+            }
+            if let Some(leg) = ahead(2) {
+                leg.expect_interval();
+            }
             let Some(leg) = legs[member as usize].as_deref_mut() else {
                 continue;
             };
@@ -212,7 +222,14 @@ impl MediaPlane {
             stream.send_own(heard, csrcs, buffers, outlet);
             bump(&meter.encodes, 1);
         }
-        for &member in together.iter() {
+        for (seat, &member) in together.iter().enumerate() {
+            let ahead = |steps| leg_of(legs, together.get(seat + steps));
+            if let Some(leg) = ahead(4) {
+                leg.expect();
+            }
+            if let Some(leg) = ahead(2) {
+                leg.expect_sending();
+            }
             let Some(Transport::Rtp(stream)) = legs[member as usize]
                 .as_deref_mut()
                 .map(|leg| &mut leg.transport)
@@ -313,6 +330,11 @@ impl MediaPlane {
             }
         }
     }
+}
+
+/// The leg of a place in a list, if the list goes as far.
+fn leg_of<'a>(legs: &'a [Option<Box<Leg>>], member: Option<&u32>) -> Option<&'a Leg> {
+    legs.get(*member? as usize)?.as_deref()
 }
 
 /// Everybody who is served in a phase.

@@ -306,6 +306,21 @@ impl MediaPlane {
         }
     }
 
+    /// Hints to the cache that a datagram will be received for each of these legs, which are one, two and three datagrams ahead.
+    #[inline]
+    pub(crate) fn expect_datagrams(&self, ahead: [Option<u32>; 3]) {
+        let [first, second, third] = ahead.map(|leg| self.legs.get(leg? as usize)?.as_deref());
+        if let Some(leg) = third {
+            leg.expect();
+        }
+        if let Some(leg) = second {
+            leg.expect_sooner();
+        }
+        if let Some(leg) = first {
+            leg.expect_datagram();
+        }
+    }
+
     /// Where a leg's RTP comes from, once its latch has accepted a source.
     pub(crate) fn source_of(&self, leg: u32) -> Option<SocketAddr> {
         self.legs.get(leg as usize)?.as_deref()?.source()

@@ -83,6 +83,8 @@ pub(crate) struct Worker {
     received: RecvBuf,
     /// Present with a shared port.
     received_shared: Option<RecvBatch>,
+    /// Whose the datagrams of the batch are, those that are of any use.
+    owners: [Option<Found>; RECV_BATCH],
     clock: PhaseClock,
     ticker: Ticker,
     schedule: Schedule,
@@ -108,6 +110,7 @@ impl Worker {
             wake: links.wake,
             ticks: links.ticks,
             plane: MediaPlane::new(legs, rooms),
+            owners: [None; RECV_BATCH],
             received_shared: links.shared.as_ref().map(|_| RecvBatch::new()),
             outbox: Outbox {
                 sockets: (0..legs).map(|_| None).collect(),
@@ -262,6 +265,11 @@ impl Worker {
                 return;
             };
             for index in 0..count {
+                let ahead = |steps| {
+                    let token = self.tokens[..count].get(index + steps)?;
+                    Some(from_token(*token).0)
+                };
+                self.plane.expect_datagrams([1, 2, 3].map(ahead));
                 self.receive_one(self.tokens[index], offset);
             }
             budget = budget.saturating_sub(count);
@@ -278,13 +286,14 @@ impl Worker {
         for channel in [Channel::Rtp, Channel::Rtcp] {
             let mut budget = most;
             while let (Some(shared), Some(batch), 1..) =
-                (&self.outbox.shared, &mut self.received_shared, budget)
+                (&mut self.outbox.shared, &mut self.received_shared, budget)
             {
                 let count = shared.fill(channel, batch, offset);
                 bump(&self.meter.datagrams_in, count as u64);
                 for index in 0..count {
-                    self.receive_one_shared(channel, index);
+                    self.owners[index] = owner_of(shared, channel, batch, index);
                 }
+                self.receive_batch(channel, count);
                 if count < RECV_BATCH {
                     break;
                 }
@@ -293,17 +302,43 @@ impl Worker {
         }
     }
 
-    fn receive_one_shared(&mut self, channel: Channel, index: usize) {
-        let (Some(shared), Some(batch)) = (&mut self.outbox.shared, &mut self.received_shared)
+    /// Takes a batch from the shared port, of which it is known already whose each datagram is.
+    fn receive_batch(&mut self, channel: Channel, count: usize) {
+        let mut has_learnt = false;
+        for index in 0..count {
+            let ahead = |steps: usize| match self.owners[..count].get(index + steps) {
+                Some(Some(Found::Leg { leg, .. })) => Some(*leg),
+                _ => None,
+            };
+            self.plane.expect_datagrams([2, 4, 6].map(ahead));
+            if has_learnt
+                && self.owners[index].is_some()
+                && let (Some(shared), Some(batch)) =
+                    (&mut self.outbox.shared, &mut self.received_shared)
+            {
+                // Where a peer is may say where others are not.
+                self.owners[index] = owner_of(shared, channel, batch, index);
+            }
+            has_learnt |= self.receive_one_shared(channel, index);
+        }
+    }
+
+    /// True if it was learnt from it where a peer is.
+    fn receive_one_shared(&mut self, channel: Channel, index: usize) -> bool {
+        let (leg, is_new) = match self.owners[index] {
+            Some(Found::Leg { leg, is_new }) => (leg, is_new),
+            Some(Found::Nobody) => {
+                bump(&self.meter.strangers, 1);
+                return false;
+            }
+            None => return false,
+        };
+        let Some((received, datagram)) = self
+            .received_shared
+            .as_mut()
+            .and_then(|batch| batch.get(index))
         else {
-            return;
-        };
-        let Some((received, datagram)) = batch.get(index) else {
-            return;
-        };
-        let Found::Leg { leg, is_new } = shared.owner(channel, &received) else {
-            bump(&self.meter.strangers, 1);
-            return;
+            return false;
         };
         self.plane.receive(
             (leg, channel),
@@ -318,7 +353,9 @@ impl Worker {
             && let Some(shared) = &mut self.outbox.shared
         {
             shared.sources.learn(leg, received.source);
+            return true;
         }
+        false
     }
 
     fn receive_one(&mut self, token: u64, offset: ClockOffset) {
@@ -363,6 +400,17 @@ impl Worker {
                 .store(shared.overflows(), Ordering::Relaxed);
         }
     }
+}
+
+/// Whose a datagram of a batch is, if it is of any use.
+fn owner_of(
+    shared: &mut SharedPort,
+    channel: Channel,
+    batch: &mut RecvBatch,
+    index: usize,
+) -> Option<Found> {
+    let (received, _) = batch.get(index)?;
+    Some(shared.owner(channel, &received))
 }
 
 /// As the latch has it: an IPv4 address is the same when it comes through an IPv6 socket.

@@ -4,6 +4,10 @@
 //! which follows clock drift and route changes. A histogram of these relative delays, in which older packets count
 //! ever less, gives the target as a quantile; spikes too rare for the quantile count when they repeat.
 
+use std::mem::offset_of;
+
+use crate::cache;
+
 /// Buckets of the histogram; together they span the largest delay.
 const BUCKETS: usize = 64;
 /// The target covers this share of the packets.
@@ -65,6 +69,9 @@ impl Peak {
 }
 
 impl DelayEstimator {
+    /// Octets that every packet looks at.
+    pub(super) const FRONT: usize = offset_of!(Self, weights);
+
     /// `least` and `most` bound the target, in samples.
     pub(super) fn new(per_ms: i64, least: i64, most: i64) -> Self {
         let most = most.max(least);
@@ -89,6 +96,12 @@ impl DelayEstimator {
             peaks: [Peak::NONE; PEAKS],
             peak_seen: i64::MIN / 2,
         }
+    }
+
+    /// Hints that a packet will be counted, most likely in the bucket of the fastest ones.
+    #[inline]
+    pub(super) fn expect(&self) {
+        cache::fetch(&self.weights[0]);
     }
 
     /// The delay to play with above [`Self::base`], in samples.

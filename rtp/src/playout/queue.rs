@@ -5,6 +5,7 @@
 //! ones are gone, which reordering bounds.
 
 use super::PacketKind;
+use crate::cache;
 use crate::codec::{Content, Glance};
 
 /// Most packets that can wait; the order of play is kept in bytes.
@@ -112,6 +113,30 @@ impl Queue {
 
     pub(super) fn heap(&self) -> usize {
         self.bytes.len() + size_of_val(&*self.entries) + self.order.len()
+    }
+
+    /// Hints that a packet of `octets` will be put in.
+    #[inline]
+    pub(super) fn expect_push(&self, octets: usize) {
+        if let Some(place) = self.bytes.get(self.tail..) {
+            cache::fetch_front(place, octets.min(place.len()));
+        }
+        if let Some(entry) = self
+            .entries
+            .get((self.first + self.occupied) % self.entries.len())
+        {
+            cache::fetch(entry);
+        }
+        cache::fetch_front(&*self.order, self.order.len());
+    }
+
+    /// Hints that the packet to be played first will be looked at.
+    #[inline]
+    pub(super) fn expect_pop(&self) {
+        if let Some(entry) = self.entries.get(self.first) {
+            cache::fetch(entry);
+        }
+        cache::fetch_front(&*self.order, self.order.len());
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -4,11 +4,13 @@
 
 mod rtp;
 
+use std::mem::offset_of;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use unisono_mixer::{SampleRate, Strip};
+use unisono_rtp::cache;
 use unisono_rtp::playout::Attention;
 use unisono_rtp::rtcp::Cname;
 
@@ -29,19 +31,26 @@ pub(crate) const PROMPTS: usize = 16;
 
 /// One participant's audio. Made by the control plane, lives on a worker, allocates nothing there.
 #[derive(Debug)]
+#[repr(C)] // What every interval looks at is at the front, and at the front of the strip and of the stream.
 pub(crate) struct Leg {
     pub(crate) id: LegId,
     pub(crate) phase: usize,
     /// Slab index of its conference, while in one.
     pub(crate) room: Option<u32>,
+    was_playing: bool,
     /// Position among the members of its conference, or among the phase's legs without one.
     pub(crate) seat: usize,
-    pub(crate) strip: Strip,
     pub(crate) player: Player,
     pub(crate) meter: Arc<LegMeter>,
+    pub(crate) strip: Strip,
     pub(crate) transport: Transport,
-    was_playing: bool,
 }
+
+/// Octets of a strip that an interval without audio looks at.
+const STRIP_FRONT: usize = 192;
+
+/// Octets at the front of a [`Transport`] in which its kind is told.
+const FIRST: usize = 64;
 
 /// What a leg had to say in an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +65,7 @@ pub(crate) enum Taken {
 
 /// How a leg's audio travels.
 #[derive(Debug)]
+#[repr(u8)] // Its kind comes first, and not in a niche anywhere.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly all legs are of RTP; a box would cost each of them a detour on every tick"
@@ -110,6 +120,47 @@ impl Leg {
             meter,
             transport,
             was_playing: false,
+        }
+    }
+
+    /// Hints to the cache that the leg will be served soon. Like those below it is for the walks over many legs, whose memory is in
+    /// no near cache: each of the three is to be called one leg or more ahead of the next, as it looks at what the one before
+    /// has fetched.
+    #[inline]
+    pub(crate) fn expect(&self) {
+        cache::fetch_front(self, offset_of!(Self, strip) + STRIP_FRONT);
+        cache::fetch_front(&self.transport, FIRST);
+    }
+
+    /// The second hint: a datagram, or an interval.
+    #[inline]
+    pub(crate) fn expect_sooner(&self) {
+        if let Transport::Rtp(stream) = &self.transport {
+            stream.expect();
+        }
+    }
+
+    /// The third hint, for a datagram.
+    #[inline]
+    pub(crate) fn expect_datagram(&self) {
+        if let Transport::Rtp(stream) = &self.transport {
+            stream.expect_packet();
+        }
+    }
+
+    /// The third hint, for an interval.
+    #[inline]
+    pub(crate) fn expect_interval(&self) {
+        if let Transport::Rtp(stream) = &self.transport {
+            stream.expect_interval();
+        }
+    }
+
+    /// The second hint of two, for a packet to be sent.
+    #[inline]
+    pub(crate) fn expect_sending(&self) {
+        if let Transport::Rtp(stream) = &self.transport {
+            stream.expect_sending();
         }
     }
 

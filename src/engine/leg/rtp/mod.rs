@@ -8,10 +8,12 @@ mod measuring;
 mod reports;
 mod sending;
 
+use std::mem::offset_of;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use unisono_mixer::SampleRate;
+use unisono_rtp::cache;
 use unisono_rtp::codec::{Codec, Decoder, Encoder, OpusSettings};
 use unisono_rtp::dtmf::DtmfReceiver;
 use unisono_rtp::latch::Latch;
@@ -39,22 +41,25 @@ use super::Taken;
 #[derive(Debug)]
 #[repr(C)] // What every packet and every tick looks at comes first, what is rare last: a thousand legs share the caches.
 pub(crate) struct RtpStream {
-    /// The leg it belongs to, and where it counts.
+    /// The leg it belongs to.
     leg: LegId,
     /// Intervals for which it has heard what all hear, from an encoder of its own.
     apart: u32,
     hush: Hush,
-    counts: Counts,
     remote_ssrc: Option<u32>,
     /// What is sent is the conference's shared stream, whose encoder this leg's must continue when that changes.
     pub(crate) shares_stream: bool,
     /// Packets name the talkers.
     names_talkers: bool,
+    /// Its turn to be measured has come, and no packet was decoded since.
+    owes_level: bool,
     /// A new identity that it takes on with the next interval: another participant chose the same SSRC.
     next_origin: Option<Origin>,
+    counts: Counts,
+    pub(super) doze: Doze,
     media: MediaSpec,
-    latch: Latch,
     reception: Reception,
+    latch: Latch,
     dtmf: DtmfReceiver,
     playout: Playout,
     decoder: Decoder,
@@ -69,11 +74,14 @@ pub(crate) struct RtpStream {
     /// Arrival of the last packet that the RTCP session knows of, ns.
     told_rtcp_ns: u64,
     meter: Arc<LegMeter>,
-    pub(super) doze: Doze,
     measuring: Measuring,
-    /// Its turn to be measured has come, and no packet was decoded since.
-    owes_level: bool,
 }
+
+/// Octets of a stream that are looked at with every packet, both ways: up to the latch's source.
+const HOT: usize = offset_of!(RtpStream, latch) + 64;
+
+/// Octets of an [`Outbound`] and of an [`rtcp::Session`] that every packet and every interval look at.
+const FRONT: usize = 96;
 
 /// What is counted with every packet. It is published now and then: to count where others read would touch one more line of
 /// the cache for each packet.
@@ -146,6 +154,35 @@ impl RtpStream {
             media,
             names_talkers: policy.csrcs,
         }
+    }
+
+    /// Hints to the cache that a packet will come, or an interval be taken, soon.
+    #[inline]
+    pub(super) fn expect(&self) {
+        cache::fetch_front(self, HOT);
+        self.playout.expect();
+        cache::fetch_front(&self.outbound, FRONT);
+    }
+
+    /// What a packet needs beyond that, when that is there.
+    #[inline]
+    pub(super) fn expect_packet(&self) {
+        self.playout.expect_insert();
+    }
+
+    /// What an interval needs beyond that, when that is there.
+    #[inline]
+    pub(super) fn expect_interval(&self) {
+        self.playout.expect_pull();
+        cache::fetch(&self.dtmf);
+        cache::fetch_front(&self.rtcp, FRONT);
+    }
+
+    /// Hints to the cache that the leg will be sent to soon.
+    #[inline]
+    pub(crate) fn expect_sending(&self) {
+        cache::fetch_front(self, HOT);
+        cache::fetch_front(&self.outbound, FRONT);
     }
 
     /// The codec in use.
