@@ -115,7 +115,7 @@ impl Engine {
         ports: MediaPorts,
     ) -> Result<LegSockets, EngineError> {
         let poller = &self.hand(leg.worker).poller;
-        poller.register(&ports.rtp, token(leg.index, Channel::Rtp))?;
+        poller.register_once(&ports.rtp, token(leg.index, Channel::Rtp))?;
         if let Some(rtcp) = &ports.rtcp {
             poller.register(rtcp, token(leg.index, Channel::Rtcp))?;
         }

@@ -338,7 +338,7 @@ fn leg_of<'a>(legs: &'a [Option<Box<Leg>>], member: Option<&u32>) -> Option<&'a 
 }
 
 /// Everybody who is served in a phase.
-fn served<'a>(
+pub(super) fn served<'a>(
     work: &'a PhaseWork,
     rooms: &'a [Option<Box<Room>>],
 ) -> impl Iterator<Item = &'a u32> {

@@ -36,6 +36,7 @@ mod phase;
 mod plane;
 mod player;
 mod registry;
+mod regulars;
 #[doc(hidden)]
 pub mod rehearsal;
 mod reports;

@@ -14,6 +14,7 @@ use super::command::Command;
 use super::event::Garbage;
 use super::leg::{Leg, Refusal, SendBuffers};
 use super::meter::{WorkerMeter, bump};
+use super::mixing::served;
 use super::overload::Level;
 use super::phase::PHASES;
 use super::room::{Room, SharedEncoder};
@@ -304,6 +305,17 @@ impl MediaPlane {
                 Err(Refusal::Foreign) => bump(&meter.foreign, 1),
             }
         }
+    }
+
+    /// The legs that are served in `phase`.
+    pub(crate) fn served(&self, phase: usize) -> impl Iterator<Item = &u32> {
+        served(&self.phases[phase], &self.rooms)
+    }
+
+    /// Whether a leg's next frame has not come yet, though it is time for it.
+    pub(crate) fn lacks_frame(&self, leg: u32) -> bool {
+        let leg = self.legs.get(leg as usize).and_then(Option::as_deref);
+        leg.is_some_and(Leg::lacks_frame)
     }
 
     /// Hints to the cache that a datagram will be received for each of these legs, which are one, two and three datagrams ahead.

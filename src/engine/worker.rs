@@ -25,8 +25,9 @@ use super::outbox::Outbox;
 use super::overload::{Gauge, Moment, Thresholds};
 use super::phase::{PHASES, PhaseClock, SLOT};
 use super::plane::{Applied, MediaPlane, TickTime};
+use super::regulars::Regulars;
 use super::shared::SharedPort;
-use super::sockets::{Channel, from_token};
+use super::sockets::{Channel, LegSockets, from_token, token};
 use super::sources::Found;
 
 /// Sockets that are told of at once.
@@ -80,6 +81,7 @@ pub(crate) struct Worker {
     outbox: Outbox,
     poller: Poller,
     tokens: Vec<u64>,
+    regulars: Regulars,
     received: RecvBuf,
     /// Present with a shared port.
     received_shared: Option<RecvBatch>,
@@ -126,6 +128,7 @@ impl Worker {
             meter: links.meter,
             poller,
             tokens: vec![0; TOKENS],
+            regulars: Regulars::new(legs),
             received: RecvBuf::new(),
             clock: PhaseClock::default(),
             ticker: Ticker::new(schedule)?,
@@ -189,6 +192,7 @@ impl Worker {
         self.receive_shared(offset);
         for phase in 0..PHASES {
             if let Some(due) = self.clock.take(phase, slot) {
+                self.visit(phase, offset);
                 self.plane
                     .tick(phase, due, time, &self.meter, &mut self.outbox);
                 self.outbox.flush();
@@ -224,14 +228,21 @@ impl Worker {
                         self.outbox.readdress(leg, remote);
                     }
                 }
-                Applied::Opened { leg, sockets } => self.outbox.admit(leg, sockets),
+                Applied::Opened { leg, sockets } => {
+                    if let Some(LegSockets::Own(_)) = sockets {
+                        self.regulars.admit(leg);
+                    }
+                    self.outbox.admit(leg, sockets);
+                }
                 Applied::MovedOut { leg, sockets } => {
                     // What it still says under the old address goes out before.
                     self.outbox.flush();
                     self.outbox.dismiss(leg);
+                    self.regulars.admit(leg);
                     self.outbox.sockets[leg as usize] = Some(sockets);
                 }
                 Applied::Closed(leg) => {
+                    self.regulars.dismiss(leg.id.index);
                     let sockets = self.outbox.dismiss(leg.id.index);
                     self.outbox.discard(Garbage::Leg(leg, sockets));
                 }
@@ -256,7 +267,40 @@ impl Worker {
         self.outbox.garbage.slots() >= GARBAGE_PER_COMMAND && self.outbox.held.is_empty()
     }
 
-    /// Takes what arrived on all sockets.
+    /// Takes what arrived for those legs of a phase that send regularly.
+    fn visit(&mut self, phase: usize, offset: ClockOffset) {
+        let count = self.regulars.begin_round(self.plane.served(phase));
+        for place in 0..count {
+            let ahead = |steps| self.regulars.visited(place + steps);
+            self.plane.expect_datagrams([1, 2, 3].map(ahead));
+            if let Some(leg) = self.regulars.visited(place) {
+                self.visit_one(leg, offset);
+            }
+        }
+    }
+
+    fn visit_one(&mut self, leg: u32, offset: ClockOffset) {
+        for taken in 0..DATAGRAMS_PER_LEG {
+            let Some(arrival_ns) = self.receive_one(leg, Channel::Rtp, offset) else {
+                if taken == 0
+                    && self.regulars.found_nothing(leg)
+                    && let Some(socket) = self.outbox.socket(leg, Channel::Rtp)
+                    && self.poller.rearm(socket, token(leg, Channel::Rtp)).is_err()
+                {
+                    // Nobody would tell of it: it goes on being visited.
+                    self.regulars.admit(leg);
+                }
+                return;
+            };
+            let waited_ns = offset.now_ns().saturating_sub(arrival_ns);
+            let lacks = self.plane.lacks_frame(leg);
+            if !self.regulars.found(leg, waited_ns, lacks) {
+                return;
+            }
+        }
+    }
+
+    /// Takes what arrived on the sockets that epoll watches.
     fn receive(&mut self, offset: ClockOffset) {
         let mut budget = TOKENS + DATAGRAMS_PER_LEG * self.plane.leg_count() as usize;
         let mut rounds = RECEIVE_ROUNDS;
@@ -265,12 +309,12 @@ impl Worker {
                 return;
             };
             for index in 0..count {
-                let ahead = |steps| {
-                    let token = self.tokens[..count].get(index + steps)?;
-                    Some(from_token(*token).0)
-                };
-                self.plane.expect_datagrams([1, 2, 3].map(ahead));
-                self.receive_one(self.tokens[index], offset);
+                let (leg, channel) = from_token(self.tokens[index]);
+                if channel == Channel::Rtp && self.outbox.socket(leg, channel).is_some() {
+                    // Epoll tells of it once.
+                    self.regulars.admit(leg);
+                }
+                let _ = self.receive_one(leg, channel, offset);
             }
             budget = budget.saturating_sub(count);
             // A full answer means that there may be more sockets; the kernel lets them take turns.
@@ -358,24 +402,21 @@ impl Worker {
         false
     }
 
-    fn receive_one(&mut self, token: u64, offset: ClockOffset) {
-        let (index, channel) = from_token(token);
-        let Some(socket) = self.outbox.socket(index, channel) else {
-            return;
-        };
-        let Ok(Some(received)) = socket.recv(&mut self.received, offset) else {
-            return;
-        };
+    /// Takes a datagram from a leg's own socket, and says when it arrived; `None` if there was none.
+    fn receive_one(&mut self, leg: u32, channel: Channel, offset: ClockOffset) -> Option<u64> {
+        let socket = self.outbox.socket(leg, channel)?;
+        let received = socket.recv(&mut self.received, offset).ok()??;
         bump(&self.meter.datagrams_in, 1);
         let datagram = self.received.datagram(&received);
         self.plane.receive(
-            (index, channel),
+            (leg, channel),
             datagram,
             received.source,
             received.arrival_ns,
             &self.meter,
             &mut self.outbox,
         );
+        Some(received.arrival_ns)
     }
 
     /// Lets the control plane know.

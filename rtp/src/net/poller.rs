@@ -8,7 +8,8 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-/// An epoll instance that is asked, never waited for. Level-triggered: a socket that was not emptied is ready again.
+/// An epoll instance that is asked, never waited for. Level-triggered: a socket that was not emptied is ready again, but for those
+/// that are told of once.
 pub struct Poller {
     epoll: Arc<Epoll>,
     events: Box<[EpollEvent]>,
@@ -33,6 +34,18 @@ impl Poller {
     /// See [`Watcher::register`].
     pub fn register(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
         self.watcher().register(socket, token)
+    }
+
+    /// See [`Watcher::register_once`].
+    pub fn register_once(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
+        self.watcher().register_once(socket, token)
+    }
+
+    /// A socket of [`register_once`](Self::register_once) is told of once more; at once if there is something to read.
+    pub fn rearm(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
+        let mut event = EpollEvent::new(ONCE, token);
+        self.epoll.modify(socket, &mut event)?;
+        Ok(())
     }
 
     /// See [`Watcher::deregister`].
@@ -78,12 +91,21 @@ impl Watcher {
         Ok(())
     }
 
+    /// The same, but the socket is told of once: from then on it has to be read, or [rearmed](Poller::rearm).
+    pub fn register_once(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
+        self.epoll.add(socket, EpollEvent::new(ONCE, token))?;
+        Ok(())
+    }
+
     /// Stops watching a socket. Closing it does so as well.
     pub fn deregister(&self, socket: impl AsFd) -> io::Result<()> {
         self.epoll.delete(socket)?;
         Ok(())
     }
 }
+
+/// Told of when there is something to read, and then no more until it is asked for again.
+const ONCE: EpollFlags = EpollFlags::EPOLLIN.union(EpollFlags::EPOLLONESHOT);
 
 impl fmt::Debug for Watcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -439,6 +439,12 @@ impl Playout {
         outcome
     }
 
+    /// Whether it plays, and what has come does not suffice for the next pull.
+    pub fn lacks_frame(&self) -> bool {
+        let needed = self.play_point() + self.frame as i64;
+        self.phase == Phase::Playing && self.queue.end().unwrap_or(self.next) < needed
+    }
+
     /// The tick missed `intervals` of 20 ms that nobody will hear: the play-out point jumps across them once, and
     /// what would have been played there is dropped.
     pub fn skip(&mut self, intervals: u32) {

@@ -252,6 +252,11 @@ impl Leg {
         }
     }
 
+    /// Whether the next frame has not come yet, though it is time for it.
+    pub(crate) fn lacks_frame(&self) -> bool {
+        matches!(&self.transport, Transport::Rtp(stream) if stream.lacks_frame())
+    }
+
     /// This interval's 20 ms of what the participant says, in `frame`. Who may not speak, or has been too quiet to be mixed for
     /// a while, is decoded only where it could be speech, or for its level, which may be needed if it is its `turn`.
     pub(crate) fn take_frame(

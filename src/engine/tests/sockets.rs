@@ -182,6 +182,60 @@ fn two_peers_hear_each_other_and_an_engine_without_legs_sleeps() {
 }
 
 #[test]
+fn nothing_is_left_unread_of_who_pauses_and_of_who_sends_in_bursts() {
+    let _alone = alone();
+    let mut engine = engine();
+    let room = engine.open_conference(None).unwrap();
+    let mut peers = [0, 1].map(Peer::new);
+    let legs = peers.each_mut().map(|peer| {
+        let ports = peer.ports.take().unwrap();
+        let leg = engine.open_leg(peer.media, ports, room).unwrap();
+        engine.join(leg, room);
+        leg
+    });
+    let mut mouths = [0, 1].map(|n| Mouth::new(n, &peers[usize::from(n)].media));
+    let frame = [1000; 160];
+    let mut sent = [0, 0];
+    let begun = Instant::now();
+    for n in 0..100_u32 {
+        // The first talks, is silent for so long that it is no longer looked after, and talks again.
+        let pauses = (25..60).contains(&n);
+        for (who, packets) in [(0, u32::from(!pauses)), (1, if n % 3 == 0 { 3 } else { 0 })] {
+            for _ in 0..packets {
+                let peer = &peers[who];
+                peer.socket
+                    .send_to(mouths[who].say(&frame), peer.server)
+                    .unwrap();
+                sent[who] += 1;
+            }
+        }
+        while engine.poll().is_some() {}
+        let next = begun + Duration::from_millis(20) * (n + 1);
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    let last = engine.figures(legs[0]).unwrap().last_packet_ns;
+    for (leg, sent) in legs.iter().zip(sent) {
+        let all = eventually(|| engine.figures(*leg).unwrap().packets_in == sent);
+        let figures = engine.figures(*leg).unwrap();
+        assert!(all, "{sent} packets were sent: {figures:?}");
+    }
+    // Once more, after a pause that leaves it to epoll.
+    std::thread::sleep(Duration::from_millis(200));
+    let peer = &peers[0];
+    peer.socket
+        .send_to(mouths[0].say(&frame), peer.server)
+        .unwrap();
+    assert!(eventually(|| {
+        let figures = engine.figures(legs[0]).unwrap();
+        figures.packets_in == sent[0] + 1 && figures.last_packet_ns > last
+    }));
+    for leg in legs {
+        engine.close_leg(leg);
+    }
+    wait_for(&mut engine, |engine| engine.leg_count() == 0);
+}
+
+#[test]
 fn peers_on_two_workers_hear_each_other() {
     let _alone = alone();
     let mut engine = engine_of(2);

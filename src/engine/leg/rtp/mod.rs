@@ -216,6 +216,11 @@ impl RtpStream {
             || (self.media.ptime_ms >= 20 && self.media.opus == OpusSettings::default())
     }
 
+    /// Whether the next frame has not come yet, though it is time for it.
+    pub(super) fn lacks_frame(&self) -> bool {
+        self.playout.lacks_frame()
+    }
+
     /// Whether it is decoded for its level, which it may have to be when it is its `turn`, and then has to be until a packet was.
     /// `quiet`: it was not heard, and too quiet for that when it was last decoded.
     pub(super) fn is_to_be_measured(&mut self, turn: bool, quiet: bool) -> bool {
