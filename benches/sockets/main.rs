@@ -203,8 +203,9 @@ impl Sockets {
                     let mut delivered = 0;
                     for tick in 0..plan.ticks {
                         sleep_until(start + INTERVAL * tick);
-                        delivered += self.generator.drain();
+                        // What the server waits for comes first.
                         self.generator.send(&targets);
+                        delivered += self.generator.drain();
                     }
                     delivered
                 });
