@@ -291,7 +291,7 @@ class Bench:
                 return json.load(source)
 
     def kernel(self, number):
-        """The bare loops: what the system calls alone cost."""
+        """Bare loops and the like: what the system calls alone cost."""
         if UNISONO not in self.options.contestant:
             return
         pins = ["--server-cpu", str(self.server_cpu), "--generator-cpu", str(self.generator_cpu)]
@@ -303,6 +303,9 @@ class Bench:
         text = found.stdout[found.stdout.index("{") :]
         for result in json.loads(text)["results"]:
             about = {"round": number + 1, "contestant": result["name"]}
+            if result.get("refused"):
+                print(f"round {number + 1}, {result['name']}: {result['refused']}", flush=True)
+                continue
             if result["ns_per_frame"] is None:
                 self.failed(about, "datagrams were missing in every round: the generator was kept from sending them in time")
                 continue

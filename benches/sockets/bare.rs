@@ -11,11 +11,11 @@ use unisono_rtp::net::MediaSocket;
 use super::DATAGRAM;
 
 /// Datagrams in one call.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// Datagrams of one leg in one call: its own of this interval, and some that were late.
 const BATCH_OF_ONE_LEG: usize = 4;
-const LONGEST: usize = 2048;
-const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+pub(super) const LONGEST: usize = 2048;
+pub(super) const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
 pub(super) struct Bare<'a> {
     own: &'a [MediaSocket],
@@ -215,14 +215,14 @@ fn send_batch<const N: usize>(
     };
 }
 
-const NOWHERE: libc::sockaddr_in = libc::sockaddr_in {
+pub(super) const NOWHERE: libc::sockaddr_in = libc::sockaddr_in {
     sin_family: 0,
     sin_port: 0,
     sin_addr: libc::in_addr { s_addr: 0 },
     sin_zero: [0; 8],
 };
 
-fn message(address: &mut libc::sockaddr_in, vector: &mut libc::iovec) -> libc::mmsghdr {
+pub(super) fn message(address: &mut libc::sockaddr_in, vector: &mut libc::iovec) -> libc::mmsghdr {
     // SAFETY: mmsghdr is integers and pointers; zero is "nothing" in all of them.
     let mut message: libc::mmsghdr = unsafe { mem::zeroed() };
     message.msg_hdr.msg_name = ptr::from_mut(address).cast();
@@ -232,7 +232,7 @@ fn message(address: &mut libc::sockaddr_in, vector: &mut libc::iovec) -> libc::m
     message
 }
 
-fn kernel_address(address: &SocketAddr) -> libc::sockaddr_in {
+pub(super) fn kernel_address(address: &SocketAddr) -> libc::sockaddr_in {
     let SocketAddr::V4(address) = address else {
         panic!("the generator is on 127.0.0.1");
     };

@@ -41,11 +41,15 @@ impl Generator {
         }
     }
 
-    /// Takes what has come.
-    pub(super) fn drain(&self) {
+    /// Takes what has come, and says how many datagrams that was.
+    pub(super) fn drain(&self) -> u64 {
         let mut datagram = [0; 2048];
+        let mut count = 0;
         for phone in &self.phones {
-            while phone.recv(&mut datagram).is_ok() {}
+            while phone.recv(&mut datagram).is_ok() {
+                count += 1;
+            }
         }
+        count
     }
 }

@@ -7,11 +7,14 @@
 //! so that whatever happens to the machine meanwhile happens to all of them; each round runs all of them over the very same sockets.
 
 mod bare;
+mod connected;
 mod generator;
 mod ours;
+mod ring;
 mod ways;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -41,9 +44,13 @@ fn main() {
     // The first round warms up caches, routes and the kernel's memory.
     for round in 0..=plan.rounds {
         for (kind, rounds) in ways.iter().zip(&mut results) {
-            let cost = sockets.serve(*kind, &plan);
-            if round > 0 {
-                rounds.add(cost);
+            if rounds.refused.is_some() {
+                continue;
+            }
+            match sockets.serve(*kind, &plan) {
+                Ok(cost) if round > 0 => rounds.add(cost),
+                Ok(_) => {}
+                Err(why) => rounds.refused = Some(why),
             }
         }
     }
@@ -58,13 +65,15 @@ fn main() {
 #[derive(Debug, Clone, Default)]
 struct Rounds {
     whole: Vec<Cost>,
-    /// Rounds in which datagrams were missing: the generator was kept from sending them in time.
+    /// Rounds in which datagrams were missing, in or out: the generator was kept from sending them in time, or the way loses them.
     left_out: usize,
+    /// Why it cannot be measured here.
+    refused: Option<String>,
 }
 
 impl Rounds {
     fn add(&mut self, cost: Cost) {
-        if cost.received() < 0.98 {
+        if cost.complete() < 0.98 {
             self.left_out += 1;
         } else {
             self.whole.push(cost);
@@ -162,37 +171,49 @@ impl Sockets {
         }
     }
 
-    /// One round of one way.
-    fn serve(&self, kind: Kind, plan: &Plan) -> Cost {
+    /// One round of one way; an error is why there is none.
+    fn serve(&self, kind: Kind, plan: &Plan) -> Result<Cost, String> {
         let peers = self.generator.addresses();
-        let mut way = Way::new(kind, &self.own, &self.shared, &peers);
         let targets: Vec<SocketAddr> = if kind.is_shared() {
             vec![self.shared.local_addr(); self.own.len()]
         } else {
             self.own.iter().map(MediaSocket::local_addr).collect()
         };
         self.generator.drain();
-        way.drain();
-        let start = Instant::now() + INTERVAL;
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                pin(plan.generator_cpu);
-                for tick in 0..plan.ticks {
-                    sleep_until(start + INTERVAL * tick);
-                    self.generator.drain();
-                    self.generator.send(&targets);
-                }
-            });
+            let (ready, readiness) = mpsc::channel();
+            let peers = &peers;
             let server = scope.spawn(move || {
                 pin(plan.server_cpu);
+                let mut way = Way::new(kind, &self.own, &self.shared, peers)?;
+                let start = Instant::now() + INTERVAL;
+                let _ = ready.send(start);
                 let mut cost = Cost::default();
                 for tick in 0..plan.ticks {
                     sleep_until(start + INTERVAL * tick + INTERVAL / 2);
                     way.tick(&mut cost);
                 }
-                cost
+                way.check().map(|()| cost)
             });
-            server.join().expect("the server's thread ends by itself")
+            // There is none to wait for if there is no such way.
+            let mut delivered = 0;
+            if let Ok(start) = readiness.recv() {
+                let generator = scope.spawn(move || {
+                    pin(plan.generator_cpu);
+                    let mut delivered = 0;
+                    for tick in 0..plan.ticks {
+                        sleep_until(start + INTERVAL * tick);
+                        // What the server waits for comes first.
+                        self.generator.send(&targets);
+                        delivered += self.generator.drain();
+                    }
+                    delivered
+                });
+                delivered = generator.join().expect("the generator ends by itself");
+            }
+            let mut cost = server.join().expect("the server's thread ends by itself")?;
+            cost.delivered = delivered + self.generator.drain();
+            Ok(cost)
         })
     }
 }
@@ -225,6 +246,7 @@ fn report_json(plan: &Plan, ways: &[Kind], results: &[Rounds]) {
                 "ns_per_frame": total.map(|total| total[1]),
                 "min": total.map(|total| total[0]), "max": total.map(|total| total[2]),
                 "receive_ns": median(Cost::receive), "send_ns": median(Cost::send),
+                "refused": rounds.refused,
             })
         })
         .collect();
@@ -237,16 +259,20 @@ fn report_text(plan: &Plan, ways: &[Kind], results: &[Rounds]) {
         plan.legs, plan.rounds, plan.ticks
     );
     println!(
-        "{:44} {:>22} {:>22} {:>22} {:>9}",
+        "{:52} {:>22} {:>22} {:>22} {:>9}",
         "", "both", "in", "out", "left out"
     );
     for (kind, rounds) in ways.iter().zip(results) {
+        if let Some(why) = &rounds.refused {
+            println!("{:52} {why}", kind.name());
+            continue;
+        }
         let show = |value| match rounds.spread(value) {
             Some([min, median, max]) => format!("{median:.0} ({min:.0} to {max:.0})"),
             None => "-".to_owned(),
         };
         println!(
-            "{:44} {:>22} {:>22} {:>22} {:>9}",
+            "{:52} {:>22} {:>22} {:>22} {:>9}",
             kind.name(),
             show(Cost::total),
             show(Cost::receive),
