@@ -335,6 +335,11 @@ impl Worker {
                 let count = shared.fill(channel, batch, offset);
                 bump(&self.meter.datagrams_in, count as u64);
                 for index in 0..count {
+                    if let Some(source) = batch.source(index) {
+                        shared.sources.expect(source, channel);
+                    }
+                }
+                for index in 0..count {
                     self.owners[index] = owner_of(shared, channel, batch, index);
                 }
                 self.receive_batch(channel, count);
@@ -447,7 +452,7 @@ impl Worker {
 fn owner_of(
     shared: &mut SharedPort,
     channel: Channel,
-    batch: &mut RecvBatch,
+    batch: &RecvBatch,
     index: usize,
 ) -> Option<Found> {
     let (received, _) = batch.get(index)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::mem;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
@@ -76,6 +77,9 @@ impl RecvBatch {
             };
             if let Ok(count) = usize::try_from(received) {
                 self.count = count.min(RECV_BATCH);
+                let cut = |message: &&libc::mmsghdr| is_cut(message);
+                let oversized = self.messages[..self.count].iter().filter(cut).count();
+                self.counters.oversized = self.counters.oversized.wrapping_add(oversized as u64);
                 return Ok(self.count);
             }
             if self.counters.judge(io::Error::last_os_error())? == Failure::Nothing {
@@ -85,21 +89,23 @@ impl RecvBatch {
         Ok(0)
     }
 
+    /// Where a datagram of the batch came from; `None` as for [`get`](Self::get).
+    pub fn source(&self, index: usize) -> Option<SocketAddr> {
+        if index >= self.count || is_cut(&self.messages[index]) {
+            return None;
+        }
+        address::from_kernel(&self.sources[index])
+    }
+
     /// A datagram of the batch; `None` beyond its end, and for one that is of no use: longer than [`MAX_DATAGRAM`], which is
     /// counted, or from no Internet address.
-    pub fn get(&mut self, index: usize) -> Option<(Received, &[u8])> {
-        if index >= self.count {
-            return None;
-        }
+    pub fn get(&self, index: usize) -> Option<(Received, &[u8])> {
+        let source = self.source(index)?;
         let message = &self.messages[index];
         let mut header = message.msg_hdr;
-        if header.msg_flags & libc::MSG_TRUNC != 0 {
-            self.counters.oversized = self.counters.oversized.wrapping_add(1);
-            return None;
-        }
-        let source = address::from_kernel(&self.sources[index])?;
         let len = (message.msg_len as usize).min(MAX_DATAGRAM);
-        header.msg_control = self.controls[index].0.as_mut_ptr().cast();
+        // It is only read.
+        header.msg_control = self.controls[index].0.as_ptr().cast_mut().cast();
         let control = Control::read(&header);
         let received = Received {
             len,
@@ -139,6 +145,11 @@ impl RecvBatch {
             header.msg_flags = 0;
         }
     }
+}
+
+/// Whether a datagram was longer than there was room for.
+fn is_cut(message: &libc::mmsghdr) -> bool {
+    message.msg_hdr.msg_flags & libc::MSG_TRUNC != 0
 }
 
 impl Default for RecvBatch {

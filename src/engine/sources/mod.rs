@@ -23,6 +23,8 @@ pub(crate) struct Sources {
     addresses: Table<Address, u32>,
     hosts: Table<Host, Dwellers>,
     legs: Box<[Option<Entry>]>,
+    /// Whose latch has accepted a source since the address was announced. Not in the entries, as it is asked with every packet.
+    heard: Box<[bool]>,
 }
 
 /// Whose a datagram is.
@@ -44,8 +46,6 @@ struct Entry {
     remote: Remote,
     /// Where its RTP comes from, if from another port than announced.
     learnt: Option<SocketAddr>,
-    /// Its latch has accepted a source since the address was announced.
-    heard: bool,
 }
 
 impl Sources {
@@ -55,6 +55,7 @@ impl Sources {
             addresses: Table::new(legs * ADDRESSES, seed),
             hosts: Table::new(legs, seed),
             legs: vec![None; legs].into_boxed_slice(),
+            heard: vec![false; legs].into_boxed_slice(),
         }
     }
 
@@ -71,8 +72,8 @@ impl Sources {
         let entry = Entry {
             remote,
             learnt: None,
-            heard: false,
         };
+        self.heard[leg as usize] = false;
         self.legs[leg as usize] = Some(entry);
         for address in announced(&remote) {
             self.addresses.insert(address, leg);
@@ -97,7 +98,7 @@ impl Sources {
             && let Some(dwellers) = self.hosts.get_mut(host)
         {
             dwellers.all.take(leg);
-            if !entry.heard {
+            if !self.heard[leg as usize] {
                 dwellers.unheard.take(leg);
             }
             if dwellers.all.count == 0 {
@@ -106,10 +107,16 @@ impl Sources {
         }
     }
 
+    /// Hints to the cache that it will be asked soon whose a datagram from `source` is.
+    #[inline]
+    pub(crate) fn expect(&self, source: SocketAddr, channel: Channel) {
+        self.addresses.expect(Address::new(source, channel));
+    }
+
     /// Whose a datagram from `source` is.
     pub(crate) fn find(&self, source: SocketAddr, channel: Channel) -> Found {
         if let Some(leg) = self.addresses.get(Address::new(source, channel)) {
-            let heard = self.legs[leg as usize].is_some_and(|entry| entry.heard);
+            let heard = self.heard[leg as usize];
             return Found::Leg {
                 leg,
                 is_new: !heard && channel == Channel::Rtp,
@@ -135,7 +142,7 @@ impl Sources {
         let Some(entry) = &mut self.legs[leg as usize] else {
             return;
         };
-        let was_heard = std::mem::replace(&mut entry.heard, true);
+        let was_heard = std::mem::replace(&mut self.heard[leg as usize], true);
         let host = host_of(&entry.remote);
         let mut forgotten = None;
         let is_known = self.addresses.get(Address::new(source, Channel::Rtp)) == Some(leg);

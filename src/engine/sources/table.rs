@@ -1,5 +1,7 @@
 //! A map that allocates when it is made and never again: open addressing, linear probing, no tombstones.
 
+use unisono_rtp::cache;
+
 /// What can be looked up.
 pub(super) trait Key: Copy + Eq {
     /// Two halves of the key, in which keys that differ, differ.
@@ -26,6 +28,12 @@ impl<K: Key, V: Copy> Table<K, V> {
             used: 0,
             seed,
         }
+    }
+
+    /// Hints to the cache that a key will be looked up soon.
+    #[inline]
+    pub(super) fn expect(&self, key: K) {
+        cache::fetch(&self.slots[self.home(key)]);
     }
 
     pub(super) fn get(&self, key: K) -> Option<V> {
