@@ -18,7 +18,7 @@ const EVENTS_KEPT: usize = 4096;
 pub struct Conferences {
     policy: Policy,
     pub(super) conferences: HashMap<ConferenceName, Conference>,
-    pub(super) calls: HashMap<CallId, Call>,
+    pub(super) calls: HashMap<CallId, Box<Call>>,
     /// Those who joined.
     pub(super) participants: HashMap<ParticipantId, CallId>,
     /// When each caller who is asked for a PIN has taken too long.
@@ -278,12 +278,12 @@ impl Conferences {
         };
         self.calls.insert(
             call,
-            Call {
+            Box::new(Call {
                 conference: name.clone(),
                 participant,
                 caller,
                 state,
-            },
+            }),
         );
         Ok(if asks {
             Decision::AskPin {
@@ -315,15 +315,11 @@ impl Conferences {
             }
             Outcome::Admitted { admin } => return self.enter(now, call, admin),
         };
-        let Some(Call {
-            state:
-                State::Pin {
-                    deadline,
-                    prompt_plays,
-                    ..
-                },
+        let Some(State::Pin {
+            deadline,
+            prompt_plays,
             ..
-        }) = self.calls.get_mut(&call)
+        }) = self.calls.get_mut(&call).map(|known| &mut known.state)
         else {
             return Vec::new();
         };
@@ -419,7 +415,9 @@ impl Conferences {
             self.events.push(
                 now.wall,
                 &name,
-                EventKind::ParticipantJoined { participant },
+                EventKind::ParticipantJoined {
+                    participant: Box::new(participant),
+                },
             );
         }
         if first && conference.settings.announce_only_person {
@@ -432,7 +430,7 @@ impl Conferences {
     }
 
     /// Takes a call out of all books.
-    pub(super) fn forget(&mut self, call: CallId) -> Option<Call> {
+    pub(super) fn forget(&mut self, call: CallId) -> Option<Box<Call>> {
         let gone = self.calls.remove(&call)?;
         match gone.state {
             State::Pin { deadline, .. } => {

@@ -32,7 +32,7 @@ pub enum EventKind {
     /// Somebody joined.
     ParticipantJoined {
         /// Who, as it joined.
-        participant: ParticipantView,
+        participant: Box<ParticipantView>,
     },
     /// Somebody left.
     ParticipantLeft {

@@ -73,7 +73,7 @@ pub struct ParticipantView {
     pub joined_at: Timestamp,
     /// Its audio, where that is known; the model leaves it out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub media: Option<MediaView>,
+    pub media: Option<Box<MediaView>>,
 }
 
 /// The audio of a participant's leg, as the media plane last reported it.
@@ -166,11 +166,8 @@ impl Conferences {
     fn view_of(&self, name: &ConferenceName, found: &Conference) -> ConferenceView {
         let talks = |call: &CallId| {
             matches!(
-                self.calls.get(call),
-                Some(Call {
-                    state: State::Joined(Member { talking: true, .. }),
-                    ..
-                })
+                self.calls.get(call).map(|call| &call.state),
+                Some(State::Joined(Member { talking: true, .. }))
             )
         };
         ConferenceView {

@@ -1,6 +1,7 @@
 //! One call: its signalling and its media.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use unisono_rtp::codec::{Codec, OpusSettings};
@@ -23,14 +24,14 @@ pub(super) struct Call {
     /// Where the INVITE came from.
     pub(super) signalling: IpAddr,
     /// What this side offers and answers with.
-    pub(super) local: LocalMedia,
+    pub(super) local: Local,
     /// Our session description, as last sent.
-    pub(super) description: String,
+    pub(super) description: Arc<str>,
     /// Our description was an offer, so the payload types in it are ours; an answer has the peer's.
     pub(super) offered: bool,
     pub(super) media: Media,
     /// It is to be ended once it has heard why.
-    pub(super) farewell: Option<Farewell>,
+    pub(super) farewell: Option<Box<Farewell>>,
     /// The last key pressed.
     pub(super) last_key: Option<(char, KeyWay, Instant)>,
     /// When its last packet came by the media plane's clock, ns, and when that was noticed or the phone was last asked.
@@ -78,8 +79,8 @@ impl Call {
         conference: ConferenceName,
         room: ConferenceId,
         signalling: IpAddr,
-        local: LocalMedia,
-        description: String,
+        local: Local,
+        description: Arc<str>,
         media: Media,
     ) -> Self {
         let now = Instant::now();
@@ -147,25 +148,42 @@ fn take_key(
     !is_echo
 }
 
-/// What this side has for a call, whose ports for RTP and RTCP are `ports`. `address` is the one the peer is to send to.
-pub(super) fn local_media(
-    config: &Config,
-    address: IpAddr,
-    (rtp_port, rtcp_port): (u16, Option<u16>),
-    session_id: u64,
-) -> LocalMedia {
-    LocalMedia {
-        address,
-        rtp_port,
-        rtcp_port,
-        rtcp_mux: true,
-        codecs: config.media.codecs.clone(),
-        codec_order: config.media.codec_order,
-        ptime_ms: Some(config.media.ptime_ms),
-        telephone_event: true,
-        comfort_noise: true,
-        session_id,
-        session_version: 1,
+/// What this side has for a call, as far as it is not the same for every call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Local {
+    /// The one the peer is to send to.
+    pub(super) address: IpAddr,
+    /// For RTP and RTCP.
+    pub(super) ports: (u16, Option<u16>),
+    pub(super) session_id: u64,
+    pub(super) session_version: u64,
+}
+
+impl Local {
+    pub(super) fn new(address: IpAddr, ports: (u16, Option<u16>), session_id: u64) -> Self {
+        Self {
+            address,
+            ports,
+            session_id,
+            session_version: 1,
+        }
+    }
+
+    /// What this side offers and answers with.
+    pub(super) fn media(&self, config: &Config) -> LocalMedia {
+        LocalMedia {
+            address: self.address,
+            rtp_port: self.ports.0,
+            rtcp_port: self.ports.1,
+            rtcp_mux: true,
+            codecs: config.media.codecs.clone(),
+            codec_order: config.media.codec_order,
+            ptime_ms: Some(config.media.ptime_ms),
+            telephone_event: true,
+            comfort_noise: true,
+            session_id: self.session_id,
+            session_version: self.session_version,
+        }
     }
 }
 

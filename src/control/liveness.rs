@@ -5,6 +5,7 @@
 //! answers; one that is gone does not, and the signalling ends the call after its 32 s (RFC 3261 section 17.1.1.2), or
 //! after three minutes if something on the way still said that it tries.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info};
@@ -29,7 +30,7 @@ impl Switchboard {
             return;
         };
         let now = Instant::now();
-        let mut questions: Vec<(CallId, String)> = Vec::new();
+        let mut questions: Vec<(CallId, Arc<str>)> = Vec::new();
         for (call, entry) in &mut self.calls {
             let Some(figures) = entry.leg().and_then(|leg| self.engine.figures(leg)) else {
                 continue;
@@ -41,7 +42,7 @@ impl Switchboard {
                 && questions.len() < QUESTIONS
             {
                 entry.heard.1 = now;
-                questions.push((*call, entry.description.clone()));
+                questions.push((*call, Arc::clone(&entry.description)));
             }
         }
         for (call, description) in questions {

@@ -1,12 +1,13 @@
 //! What phones do by SIP: calls, offers, keys, ends.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::{debug, info, warn};
 use unisono_rtp::net::{MediaPorts, PortError};
 
-use super::call::{Call, KeyWay, Media, local_media, media_spec};
+use super::call::{Call, KeyWay, Local, Media, media_spec};
 use super::overload::RefusalReason;
 use super::ports::port_numbers;
 use super::switchboard::Switchboard;
@@ -155,7 +156,7 @@ impl Switchboard {
         call: CallId,
         incoming: &Incoming,
         conference: ConferenceName,
-    ) -> Result<String, Refused> {
+    ) -> Result<Arc<str>, Refused> {
         if let Some(retry_after) = self.turned_away(&conference) {
             return Err(Refused::Overload { retry_after });
         }
@@ -171,28 +172,26 @@ impl Switchboard {
                 return Err(refused);
             }
         };
+        let description: Arc<str> = description.into();
         let signalling = incoming.source.ip();
         let entry = Call::new(
             conference,
             room,
             signalling,
             local,
-            description.clone(),
+            Arc::clone(&description),
             media,
         );
         self.by_leg.extend(entry.leg().map(|leg| (leg, call)));
-        self.calls.insert(call, entry);
+        self.calls.insert(call, Box::new(entry));
         Ok(description)
     }
 
     /// Our offer, on ports of its own: where the phone will be is not known yet.
-    fn offer_media(
-        &mut self,
-        incoming: &Incoming,
-    ) -> Result<(sdp::LocalMedia, Media, String), Refused> {
+    fn offer_media(&mut self, incoming: &Incoming) -> Result<(Local, Media, String), Refused> {
         let ports = self.ports.bind_pair(false)?;
-        let local = self.local_media(incoming, port_numbers(&ports));
-        let offer = sdp::offer(&local);
+        let local = local(incoming, port_numbers(&ports));
+        let offer = sdp::offer(&local.media(&self.config));
         Ok((local, Media::Offered(ports), offer))
     }
 
@@ -202,30 +201,25 @@ impl Switchboard {
         offer: &str,
         incoming: &Incoming,
         room: ConferenceId,
-    ) -> Result<(sdp::LocalMedia, Media, String), Refused> {
+    ) -> Result<(Local, Media, String), Refused> {
         if let Some(ports) = self.shared_port_for(offer, incoming, room) {
-            let mut local = self.local_media(incoming, ports);
-            let (agreed, answer) = sdp::answer(offer, &local)?;
+            let mut local = local(incoming, ports);
+            let (agreed, answer) = sdp::answer(offer, &local.media(&self.config))?;
             if agreed.rtcp_mux {
-                local.rtcp_port = None;
+                local.ports.1 = None;
             }
             let leg = self.engine.open_shared_leg(media_spec(&agreed), room)?;
             return Ok((local, Media::up(leg, agreed), answer));
         }
         let mut ports = self.ports.bind_pair(false)?;
-        let mut local = self.local_media(incoming, port_numbers(&ports));
-        let (agreed, answer) = sdp::answer(offer, &local)?;
+        let mut local = local(incoming, port_numbers(&ports));
+        let (agreed, answer) = sdp::answer(offer, &local.media(&self.config))?;
         if agreed.rtcp_mux {
             ports.rtcp = None;
-            local.rtcp_port = None;
+            local.ports.1 = None;
         }
         let leg = self.engine.open_leg(media_spec(&agreed), ports, room)?;
         Ok((local, Media::up(leg, agreed), answer))
-    }
-
-    fn local_media(&self, incoming: &Incoming, ports: (u16, Option<u16>)) -> sdp::LocalMedia {
-        let session_id = rand::random::<u64>() >> 2;
-        local_media(&self.config, incoming.ours, ports, session_id)
     }
 
     /// The caller has our answer, or we have the caller's.
@@ -236,12 +230,12 @@ impl Switchboard {
         match (std::mem::replace(&mut entry.media, Media::Gone), answer) {
             (Media::Offered(mut ports), Some(answer)) => {
                 let local = &mut entry.local;
-                let opened = sdp::agree(local, &answer)
+                let opened = sdp::agree(&local.media(&self.config), &answer)
                     .map_err(Refused::from)
                     .and_then(|agreed| {
                         if agreed.rtcp_mux {
                             ports.rtcp = None;
-                            local.rtcp_port = None;
+                            local.ports.1 = None;
                         }
                         let spec = media_spec(&agreed);
                         let leg = self.engine.open_leg(spec, ports, entry.room)?;
@@ -280,21 +274,18 @@ impl Switchboard {
             return;
         };
         let leg = *leg;
-        let mut local = entry.local.clone();
+        let mut local = entry.local;
         local.session_version += 1;
         let signalling = entry.signalling;
         let ports = self.own_ports_after(call, leg, signalling, offer.as_deref(), &mut local);
-        let Some(Call {
-            media: Media::Up { agreed, .. },
-            ..
-        }) = self.calls.get(&call)
-        else {
+        let Some(Media::Up { agreed, .. }) = self.calls.get(&call).map(|entry| &entry.media) else {
             return;
         };
+        let media = local.media(&self.config);
         let result = match offer {
-            None => Ok((None, sdp::reoffer(&local, agreed))),
+            None => Ok((None, sdp::reoffer(&media, agreed))),
             Some(offer) => {
-                sdp::answer(&offer, &local).map(|(agreed, answer)| (Some(agreed), answer))
+                sdp::answer(&offer, &media).map(|(agreed, answer)| (Some(agreed), answer))
             }
         };
         let (agreed, description) = match result {
@@ -312,8 +303,13 @@ impl Switchboard {
                 return;
             }
         };
+        let description: Arc<str> = description.into();
+        let answered = self
+            .sip
+            .accept_reoffer(sip_call, Arc::clone(&description))
+            .await;
         // Nothing changes before the phone is told so: it may have taken its offer back, or hung up.
-        if let Err(error) = self.sip.accept_reoffer(sip_call, description.clone()).await {
+        if let Err(error) = answered {
             debug!(%call, "re-INVITE not answered: {error}");
             return;
         }
@@ -345,11 +341,12 @@ impl Switchboard {
         let Some(entry) = self.calls.get(&call) else {
             return;
         };
+        let local = entry.local.media(&self.config);
         let agreed = if entry.offered {
-            sdp::agree(&entry.local, answer)
+            sdp::agree(&local, answer)
         } else {
             // Ours was an answer once, with the phone's payload types: so this is read as an offer is.
-            sdp::answer(answer, &entry.local).map(|(agreed, _)| agreed)
+            sdp::answer(answer, &local).map(|(agreed, _)| agreed)
         };
         match agreed {
             Ok(agreed) => self.change_media(call, agreed),
@@ -414,6 +411,11 @@ impl Switchboard {
             debug!(%call, "not refused: {error}");
         }
     }
+}
+
+/// What this side has for a new call.
+fn local(incoming: &Incoming, ports: (u16, Option<u16>)) -> Local {
+    Local::new(incoming.ours, ports, rand::random::<u64>() >> 2)
 }
 
 impl Media {

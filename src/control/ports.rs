@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use tracing::{info, warn};
 use unisono_rtp::net::{MediaPorts, PortError, SocketOptions};
 
-use super::call::media_spec;
+use super::call::{Local, media_spec};
 use super::switchboard::Switchboard;
 use crate::conference::CallId;
 use crate::config::Media;
 use crate::engine::{ConferenceId, LegId};
 use crate::sip::Incoming;
-use crate::sip::sdp::{self, LocalMedia};
+use crate::sip::sdp;
 
 /// Receive buffer of a shared port: bytes for each leg, as the kernel counts them. Ten small datagrams: a stall of 200 ms loses
 /// nothing.
@@ -81,7 +81,7 @@ impl Switchboard {
         leg: LegId,
         signalling: IpAddr,
         offer: Option<&str>,
-        local: &mut LocalMedia,
+        local: &mut Local,
     ) -> Option<MediaPorts> {
         if !self.engine.is_shared(leg) {
             return None;
@@ -99,8 +99,8 @@ impl Switchboard {
         }
         match self.ports.bind_pair(false) {
             Ok(ports) => {
-                (local.rtp_port, local.rtcp_port) = port_numbers(&ports);
-                info!(%call, port = local.rtp_port, "leaves the shared port: its phone's media is elsewhere now");
+                local.ports = port_numbers(&ports);
+                info!(%call, port = local.ports.0, "leaves the shared port: its phone's media is elsewhere now");
                 Some(ports)
             }
             Err(error) => {
@@ -112,7 +112,7 @@ impl Switchboard {
 
     /// What would be agreed on. The ports of this side have no part in that.
     fn preview(&self, offer: &str, ours: IpAddr) -> Option<sdp::Agreed> {
-        let local = super::call::local_media(&self.config, ours, (2, Some(3)), 0);
+        let local = Local::new(ours, (2, Some(3)), 0).media(&self.config);
         sdp::answer(offer, &local).ok().map(|(agreed, _)| agreed)
     }
 }

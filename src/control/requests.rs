@@ -186,7 +186,10 @@ impl Switchboard {
 
     fn with_media(&self, call: CallId, view: ParticipantView) -> ParticipantView {
         let media = self.calls.get(&call).and_then(|call| self.media_view(call));
-        ParticipantView { media, ..view }
+        ParticipantView {
+            media: media.map(Box::new),
+            ..view
+        }
     }
 
     fn media_view(&self, call: &Call) -> Option<MediaView> {

@@ -64,7 +64,7 @@ pub(super) struct Switchboard {
     pub(super) engine: Engine,
     pub(super) sip: SipHandle,
     pub(super) model: Conferences,
-    pub(super) calls: HashMap<CallId, Call>,
+    pub(super) calls: HashMap<CallId, Box<Call>>,
     pub(super) started: Instant,
     pub(super) pulse: Pulse,
     pub(super) ports: PortPool,
@@ -349,7 +349,7 @@ impl Switchboard {
             deadline: now + length + PATIENCE,
         };
         self.farewells.insert((farewell.deadline, call));
-        entry.farewell = Some(farewell);
+        entry.farewell = Some(Box::new(farewell));
         if length.is_zero() {
             self.hang_up(call).await;
         }
@@ -371,7 +371,7 @@ impl Switchboard {
     }
 
     /// Gives up a call's ports, leg and claim on its conference.
-    pub(super) fn release(&mut self, call: CallId) -> Option<Call> {
+    pub(super) fn release(&mut self, call: CallId) -> Option<Box<Call>> {
         let entry = self.calls.remove(&call)?;
         if let Some(leg) = entry.leg() {
             self.by_leg.remove(&leg);

@@ -326,7 +326,7 @@ async fn server_side(control: &ControlHandle) -> HashMap<String, MediaView> {
     let participants = control.participants(CONFERENCE.to_owned()).await;
     let media = participants.unwrap_or_default().into_iter();
     media
-        .filter_map(|participant| Some((participant.caller.number, participant.media?)))
+        .filter_map(|participant| Some((participant.caller.number, *participant.media?)))
         .collect()
 }
 

@@ -1,6 +1,7 @@
 //! Decisions of the layer above about calls and offers of the peer, and what makes a 2xx reliable
 //! (RFC 3261 section 13.3.1.4).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::call::{Phase, Unacknowledged};
@@ -10,8 +11,8 @@ use super::timers::CallTimer;
 use super::{ALLOW, Agent, AgentError};
 use crate::sip::dialog::session_timer::{self, Session, Terms, negotiate};
 use crate::sip::wire::{
-    Body, CSeq, Contact, HeaderName, Method, Request, TransactionKey, named, phrase,
-    session_description, texts, typed,
+    Body, CSeq, Contact, HeaderName, Message, Method, Request, TransactionKey, encode, named,
+    phrase, session_description, texts, typed,
 };
 
 /// RFC 3261 T2, the longest interval between repetitions.
@@ -35,13 +36,19 @@ impl Agent {
     /// # Errors
     ///
     /// The call has ended, or was decided already.
-    pub fn accept(&mut self, now: Instant, call: CallId, sdp: String) -> Result<(), AgentError> {
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        sdp: impl Into<Arc<str>>,
+    ) -> Result<(), AgentError> {
         let (key, request) = self.undecided(call)?;
         if let Some(call) = self.calls.get_mut(&call) {
             call.phase = Phase::Accepted;
+            call.invite = None;
         }
         self.clear_timer(call, CallTimer::Ring);
-        self.send_success(now, call, &key, &request, Some(sdp));
+        self.send_success(now, call, &key, &request, Some(sdp.into()));
         Ok(())
     }
 
@@ -105,14 +112,15 @@ impl Agent {
         &mut self,
         now: Instant,
         call: CallId,
-        sdp: String,
+        sdp: impl Into<Arc<str>>,
     ) -> Result<(), AgentError> {
+        let sdp = sdp.into();
         let open = self.calls.get_mut(&call).ok_or(AgentError::NoSuchCall)?;
         if open.phase == Phase::Offered {
             open.phase = Phase::Confirmed;
-            open.description = Some(sdp.clone());
+            open.description = Some(Arc::clone(&sdp));
             self.clear_timer(call, CallTimer::Undecided);
-            self.acknowledge_invite(call, Some(sdp));
+            self.acknowledge_invite(call, Some(&sdp));
             self.send_queued(now, call);
             return Ok(());
         }
@@ -158,7 +166,7 @@ impl Agent {
         id: CallId,
         key: &TransactionKey,
         request: &Request,
-        sdp: Option<String>,
+        sdp: Option<Arc<str>>,
     ) {
         let terms = negotiate(request, self.config.session_expires, self.config.min_se);
         let mut headers: Vec<_> = texts(&request.headers, &HeaderName::RecordRoute)
@@ -191,7 +199,7 @@ impl Agent {
             return;
         };
         let response = match &sdp {
-            Some(sdp) => draft.body(sdp.clone()).build(),
+            Some(sdp) => draft.body(sdp.to_string()).build(),
             None => draft.build(),
         };
         if call.phase != Phase::Accepted {
@@ -201,13 +209,13 @@ impl Agent {
             && let Some(cseq) = typed::<CSeq>(&request.headers)
         {
             let theirs = session_description(&request.headers, request.body());
-            call.unacknowledged = Some(Unacknowledged {
+            call.unacknowledged = Some(Box::new(Unacknowledged {
                 key: key.clone(),
-                response: response.clone(),
+                response: encode(&Message::Response(response.clone())),
                 sequence: cseq.sequence,
                 interval: self.config.t1,
                 offered: !matches!(theirs, Body::Sdp(_)),
-            });
+            }));
             self.set_timer(id, CallTimer::Resend, now + self.config.t1);
             self.set_timer(id, CallTimer::NoAck, now + self.config.t1 * 64);
         }
@@ -249,7 +257,7 @@ impl Agent {
             return;
         };
         call.phase = Phase::Closing;
-        call.closing = Some(reason.to_owned());
+        call.closing = Some(reason.into());
         call.queued = None;
         let reoffer = call.reoffer.take();
         self.stop_session(id);
@@ -274,12 +282,10 @@ impl Agent {
             return;
         }
         call.session = Some(session);
+        call.session_end = Some(now + session.interval);
         self.set_timer(id, CallTimer::Session, now + session.act_after());
-        if session.ours {
-            self.set_timer(id, CallTimer::Expiry, now + session.interval);
-        } else {
-            self.clear_timer(id, CallTimer::Expiry);
-        }
+        // Set when there is something to expire: with the refresh.
+        self.clear_timer(id, CallTimer::Expiry);
     }
 
     pub(super) fn stop_session(&mut self, id: CallId) {
@@ -307,11 +313,9 @@ impl Agent {
         if call.phase != Phase::Incoming {
             return Err(AgentError::WrongState);
         }
-        let request = self
-            .transactions
-            .request(&call.invite)
-            .ok_or(AgentError::NoSuchCall)?;
-        Ok((call.invite.clone(), request.clone()))
+        let key = call.invite.clone().ok_or(AgentError::NoSuchCall)?;
+        let request = self.transactions.request(&key).cloned();
+        Ok((key, request.ok_or(AgentError::NoSuchCall)?))
     }
 
     fn refuse(
@@ -347,8 +351,7 @@ impl Agent {
         waiting.interval = (waiting.interval * 2).min(T2);
         let next = now + waiting.interval;
         let (key, response) = (waiting.key.clone(), waiting.response.clone());
-        let actions = self.transactions.send_response(&key, response);
-        self.perform(now, &key, actions, true);
+        self.send_again(&key, response);
         self.set_timer(id, CallTimer::Resend, next);
     }
 

@@ -1,5 +1,6 @@
 //! What is kept for one call.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Agent;
@@ -9,7 +10,7 @@ use super::timers::{Alarm, CallTimer};
 use crate::sip::dialog::Dialog;
 use crate::sip::dialog::session_timer::Session;
 use crate::sip::digest::{CountedNonce, Credentials};
-use crate::sip::wire::{HeaderName, Method, Request, Response, TransactionKey};
+use crate::sip::wire::{HeaderName, Method, Request, TransactionKey};
 
 /// Every alarm a call can have.
 const CALL_TIMERS: [CallTimer; 9] = [
@@ -48,7 +49,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Unacknowledged {
     pub(super) key: TransactionKey,
-    pub(super) response: Response,
+    /// The 2xx as sent.
+    pub(super) response: Vec<u8>,
     pub(super) sequence: u32,
     /// Until the next repetition.
     pub(super) interval: Duration,
@@ -63,6 +65,13 @@ pub(super) struct Reoffer {
     pub(super) request: Request,
 }
 
+/// Who we say we are when the peer asks, and the nonce last used for it.
+#[derive(Debug, Clone)]
+pub(super) struct Proof {
+    pub(super) credentials: Credentials,
+    pub(super) nonce: CountedNonce,
+}
+
 /// One call.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -72,22 +81,25 @@ pub(super) struct Call {
     /// Whether we made the call, and so own its `Call-ID` (RFC 3261 section 14.1).
     pub(super) ours: bool,
     /// The user part of our `Contact`.
-    pub(super) user: String,
-    /// The INVITE that made the call, while its transaction may matter.
-    pub(super) invite: TransactionKey,
+    pub(super) user: Box<str>,
+    /// The INVITE that made the call, while its transaction matters: the peer's until it is
+    /// answered, ours as long as the call.
+    pub(super) invite: Option<TransactionKey>,
     /// Our latest session description, sent again to refresh the session by INVITE.
-    pub(super) description: Option<String>,
-    pub(super) unacknowledged: Option<Unacknowledged>,
-    pub(super) reoffer: Option<Reoffer>,
+    pub(super) description: Option<Arc<str>>,
+    pub(super) unacknowledged: Option<Box<Unacknowledged>>,
+    pub(super) reoffer: Option<Box<Reoffer>>,
     /// Our INVITE or UPDATE that waits for a final response.
     pub(super) changing: Option<TransactionKey>,
     /// The offer in `changing`.
-    pub(super) proposed: Option<String>,
+    pub(super) proposed: Option<Arc<str>>,
     /// A session description to be sent by re-INVITE when nothing else is open.
-    pub(super) queued: Option<String>,
+    pub(super) queued: Option<Arc<str>>,
     /// The re-INVITE in `changing` only refreshes the session.
     pub(super) refreshing: bool,
     pub(super) session: Option<Session>,
+    /// When the session ends that is not refreshed until then.
+    pub(super) session_end: Option<Instant>,
     /// What we ask for in `Session-Expires`; raised by a 422.
     pub(super) interval: Duration,
     /// The peer's `Allow` names UPDATE.
@@ -95,9 +107,8 @@ pub(super) struct Call {
     /// A CANCEL was sent.
     pub(super) cancelled: bool,
     /// Why a closing call is to be ended.
-    pub(super) closing: Option<String>,
-    pub(super) credentials: Option<Credentials>,
-    pub(super) nonce: CountedNonce,
+    pub(super) closing: Option<Box<str>>,
+    pub(super) proof: Option<Box<Proof>>,
     /// How often our INVITE was sent again with other credentials or terms.
     pub(super) attempts: u8,
 }
@@ -115,8 +126,8 @@ impl Call {
             ours: matches!(phase, Phase::Calling { .. }),
             phase,
             dialog,
-            user: String::new(),
-            invite,
+            user: Box::default(),
+            invite: Some(invite),
             description: None,
             unacknowledged: None,
             reoffer: None,
@@ -125,14 +136,18 @@ impl Call {
             queued: None,
             refreshing: false,
             session: None,
+            session_end: None,
             interval,
             peer_updates: false,
             cancelled: false,
             closing: None,
-            credentials: None,
-            nonce: CountedNonce::default(),
+            proof: None,
             attempts: 0,
         }
+    }
+
+    pub(super) fn credentials(&self) -> Option<Credentials> {
+        self.proof.as_ref().map(|proof| proof.credentials.clone())
     }
 
     /// Whether the call is up and no offer is open, so that one of ours may be sent.
@@ -157,7 +172,7 @@ impl Agent {
         // An INVITE of ours that got a provisional response has no timer to end it; its final
         // response may still come, and is to be acknowledged (section 9.1).
         let limit = now + self.config.t1 * 64;
-        for key in [Some(call.invite), call.changing].into_iter().flatten() {
+        for key in [call.invite, call.changing].into_iter().flatten() {
             if self.is_ours(&key) {
                 self.timers.set(Alarm::Orphan(key), limit);
             }
@@ -179,7 +194,7 @@ impl Agent {
         let flow = call.dialog.destination();
         let sequence = call.dialog.advance();
         let dialog = call.dialog.clone();
-        let credentials = call.credentials.clone();
+        let credentials = call.credentials();
         self.send_bye(now, &dialog, flow, sequence, credentials, by, reason);
         self.finish(now, id, by, reason);
     }
@@ -215,6 +230,7 @@ impl Agent {
                 )
             });
         if let Ok(bye) = bye {
+            let credentials = credentials.map(Box::new);
             self.send_request(now, flow, bye.build(), Purpose::Bye { credentials });
         }
     }
@@ -232,7 +248,7 @@ impl Agent {
         CallId(self.last_call)
     }
 
-    fn remove(&mut self, id: CallId) -> Option<Call> {
+    fn remove(&mut self, id: CallId) -> Option<Box<Call>> {
         for timer in CALL_TIMERS {
             self.clear_timer(id, timer);
         }

@@ -1,6 +1,7 @@
 //! Our own requests inside a call: re-INVITE, session refresh, INFO
 //! (RFC 3261 section 14.1, RFC 3311, RFC 4028).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
@@ -31,14 +32,19 @@ impl Agent {
     /// # Errors
     ///
     /// The call has ended, or is not up yet.
-    pub fn reinvite(&mut self, now: Instant, call: CallId, sdp: String) -> Result<(), AgentError> {
+    pub fn reinvite(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        sdp: impl Into<Arc<str>>,
+    ) -> Result<(), AgentError> {
         let open = self.calls.get_mut(&call).ok_or(AgentError::NoSuchCall)?;
         match open.phase {
             Phase::Confirmed | Phase::Accepted => {}
             Phase::Closing => return Err(AgentError::NoSuchCall),
             _ => return Err(AgentError::WrongState),
         }
-        open.queued = Some(sdp);
+        open.queued = Some(sdp.into());
         self.send_queued(now, call);
         Ok(())
     }
@@ -97,7 +103,15 @@ impl Agent {
         };
         if !session.ours {
             self.on_session_expired(now, id);
-        } else if call.is_idle() {
+            return;
+        }
+        if let Some(end) = call.session_end {
+            self.set_timer(id, CallTimer::Expiry, end);
+        }
+        let Some(call) = self.calls.get_mut(&id) else {
+            return;
+        };
+        if call.is_idle() {
             call.refreshing = true;
             let sdp = call.description.clone().filter(|_| !call.peer_updates);
             self.send_change(now, id, sdp);
@@ -222,7 +236,7 @@ impl Agent {
     }
 
     /// Sends a re-INVITE with an offer, or an UPDATE without one.
-    fn send_change(&mut self, now: Instant, id: CallId, sdp: Option<String>) {
+    fn send_change(&mut self, now: Instant, id: CallId, sdp: Option<Arc<str>>) {
         let Some(call) = self.calls.get_mut(&id) else {
             return;
         };

@@ -1,5 +1,7 @@
 //! Driving the transaction machines: their sends, timers and news.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::event::{CallId, Flow};
@@ -12,14 +14,10 @@ use crate::sip::wire::{
     typed,
 };
 
-/// What makes two requests the same one, come by two paths (RFC 3261 section 8.2.2.2).
+/// What makes two requests the same one, come by two paths (RFC 3261 section 8.2.2.2): method,
+/// sequence number, tag in `From` and `Call-ID`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Merge {
-    from_tag: String,
-    call_id: String,
-    sequence: u32,
-    method: Vec<u8>,
-}
+pub(super) struct Merge(Arc<str>);
 
 impl Merge {
     /// `None` for a request inside a dialog, which cannot be merged.
@@ -27,12 +25,15 @@ impl Merge {
         if has_to_tag(request) {
             return None;
         }
-        Some(Self {
-            from_tag: tag(&typed::<From>(&request.headers)?.0),
-            call_id: text(&request.headers, &HeaderName::CallId)?,
-            sequence: typed::<CSeq>(&request.headers)?.sequence,
-            method: request.method.as_bytes().to_vec(),
-        })
+        // No header has a NUL, and neither method nor tag a blank.
+        let whole = format!(
+            "{} {} {}\0{}",
+            request.method,
+            typed::<CSeq>(&request.headers)?.sequence,
+            tag(&typed::<From>(&request.headers)?.0),
+            text(&request.headers, &HeaderName::CallId)?,
+        );
+        Some(Self(whole.into()))
     }
 }
 
@@ -41,8 +42,6 @@ impl Merge {
 pub(super) struct Exchange {
     /// Where its messages go.
     pub(super) flow: Flow,
-    /// Where the latest response came from, for our own requests.
-    pub(super) answered_by: Option<Flow>,
     /// Ascending with age, so that things are done in the same order in every run.
     pub(super) serial: u64,
     pub(super) purpose: Purpose,
@@ -54,25 +53,32 @@ pub(super) enum Purpose {
     /// We answer a request.
     Serve {
         /// The tag our responses put into `To`.
-        tag: String,
-        /// The flow the request came by, which is not where UDP responses go without `rport`.
-        source: Flow,
+        tag: Box<str>,
+        /// Where the request came from, which is not where UDP responses go without `rport`.
+        source: SocketAddr,
         merge: Option<Merge>,
         /// The request came a second time by another path: answer 482.
         merged: bool,
         /// The call an INVITE made or belongs to.
         call: Option<CallId>,
     },
-    /// Our INVITE that makes a call. Keeps the ACK to repeat with each repeated 2xx.
-    Invite { call: CallId, ack: Option<Ack> },
+    /// Our INVITE that makes a call. Keeps where the latest response came from, and the ACK to
+    /// repeat with each repeated 2xx.
+    Invite {
+        call: CallId,
+        answered_by: Option<Box<Flow>>,
+        ack: Option<Box<Ack>>,
+    },
     /// Our INVITE inside a call.
-    Reinvite { call: CallId, ack: Option<Ack> },
+    Reinvite { call: CallId, ack: Option<Box<Ack>> },
     /// Our UPDATE, refreshing the session.
     Update { call: CallId },
     /// Our INFO.
     Info { call: CallId },
     /// Our BYE, sent when the call is gone already.
-    Bye { credentials: Option<Credentials> },
+    Bye {
+        credentials: Option<Box<Credentials>>,
+    },
     /// Our CANCEL.
     Cancel,
 }
@@ -89,6 +95,13 @@ impl Exchange {
     pub(super) fn is_ours(&self) -> bool {
         !matches!(self.purpose, Purpose::Serve { .. })
     }
+
+    /// Notes where a response came from.
+    pub(super) fn answered_by(&mut self, flow: Flow) {
+        if let Purpose::Invite { answered_by, .. } = &mut self.purpose {
+            *answered_by = Some(Box::new(flow));
+        }
+    }
 }
 
 impl Agent {
@@ -96,18 +109,15 @@ impl Agent {
     pub(super) fn serving(
         &mut self,
         reply: Flow,
-        source: Flow,
-        merge: &Option<Merge>,
-        key: &TransactionKey,
+        source: SocketAddr,
+        merge: Option<Merge>,
     ) -> Exchange {
         let merged = merge
             .as_ref()
-            .is_some_and(|merge| self.merges.contains_key(merge));
-        let merge = merge.clone().filter(|_| !merged);
-        if let Some(merge) = &merge {
-            self.merges.insert(merge.clone(), key.clone());
-        }
-        let tag = self.token();
+            .is_some_and(|merge| self.merges.contains(merge));
+        let merge = merge.filter(|_| !merged);
+        self.merges.extend(merge.clone());
+        let tag = self.token().into();
         self.exchange(
             reply,
             Purpose::Serve {
@@ -124,7 +134,6 @@ impl Agent {
         self.last_exchange += 1;
         Exchange {
             flow,
-            answered_by: None,
             serial: self.last_exchange,
             purpose,
         }
@@ -189,7 +198,7 @@ impl Agent {
             .send_request(request, reliability(flow.transport))?;
         self.counters.transactions += 1;
         let exchange = self.exchange(flow, purpose);
-        self.exchanges.insert(key.clone(), exchange);
+        self.exchanges.insert(key.clone(), Box::new(exchange));
         self.perform(now, &key, actions, false);
         Some(key)
     }
@@ -202,6 +211,14 @@ impl Agent {
         }
         let actions = self.transactions.send_response(key, response);
         self.perform(now, key, actions, false);
+    }
+
+    /// Sends a response that was sent before.
+    pub(super) fn send_again(&mut self, key: &TransactionKey, response: Vec<u8>) {
+        if let Some(flow) = self.exchanges.get(key).map(|exchange| exchange.flow) {
+            self.counters.retransmissions_out += 1;
+            self.transmit(flow, response);
+        }
     }
 
     /// Answers a request with a status and extra headers, without a body.
@@ -244,11 +261,10 @@ impl Agent {
         status: u16,
         reason: &str,
     ) -> Option<ResponseBuilder> {
-        let tag = match &self.exchanges.get(key)?.purpose {
-            Purpose::Serve { tag, .. } => tag.clone(),
-            _ => return None,
+        let Purpose::Serve { tag, .. } = &self.exchanges.get(key)?.purpose else {
+            return None;
         };
-        respond(request, status, reason, &tag)?
+        respond(request, status, reason, tag)?
             .header(HeaderName::Server, self.config.software.clone())
             .ok()
     }
@@ -289,7 +305,9 @@ impl Agent {
     }
 
     pub(super) fn is_ours(&self, key: &TransactionKey) -> bool {
-        self.exchanges.get(key).is_some_and(Exchange::is_ours)
+        self.exchanges
+            .get(key)
+            .is_some_and(|exchange| exchange.is_ours())
     }
 
     fn forget(&mut self, key: &TransactionKey) {

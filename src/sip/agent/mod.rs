@@ -20,7 +20,7 @@ mod within;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Instant;
 
 use rand::rngs::StdRng;
@@ -69,11 +69,12 @@ pub struct Agent {
     config: AgentConfig,
     random: StdRng,
     transactions: Transactions,
-    exchanges: HashMap<TransactionKey, Exchange>,
+    // Tables and trees are half empty most of the time: what is large in them is boxed.
+    exchanges: HashMap<TransactionKey, Box<Exchange>>,
     /// Requests being served, to recognise one that arrived by two paths.
-    merges: HashMap<Merge, TransactionKey>,
+    merges: HashSet<Merge>,
     timers: TimerQueue,
-    calls: BTreeMap<CallId, Call>,
+    calls: BTreeMap<CallId, Box<Call>>,
     dialogs: HashMap<DialogKey, CallId>,
     gate: Option<Gate>,
     outputs: VecDeque<Output>,
@@ -95,8 +96,8 @@ impl Agent {
         Self {
             transactions: Transactions::new(config.t1),
             exchanges: HashMap::new(),
-            merges: HashMap::new(),
-            timers: TimerQueue::default(),
+            merges: HashSet::new(),
+            timers: TimerQueue::new(now),
             calls: BTreeMap::new(),
             dialogs: HashMap::new(),
             gate,
@@ -196,15 +197,15 @@ impl Agent {
         let reliability = reliability(flow.transport);
         match self
             .transactions
-            .receive(Message::Response(response), reliability)
+            .receive(None, Message::Response(response), reliability)
         {
             Taken::Known(key, actions) | Taken::New(key, actions) => {
                 if let Some(exchange) = self.exchanges.get_mut(&key) {
-                    exchange.answered_by = Some(flow);
+                    exchange.answered_by(flow);
                 }
                 self.perform(now, &key, actions, false);
             }
-            Taken::Stray(_) => self.counters.stray += 1,
+            Taken::Again(..) | Taken::Stray(_) => self.counters.stray += 1,
         }
     }
 
@@ -223,9 +224,7 @@ impl Agent {
         stamp(&mut request, flow.remote);
 
         let key = TransactionKey::of_received(&request);
-        let known = key
-            .as_ref()
-            .is_some_and(|key| self.transactions.request(key).is_some());
+        let known = key.as_ref().is_some_and(|key| self.transactions.knows(key));
         let is_ack = request.method == Method::Ack;
         if !known && !is_ack {
             if self.transactions.len() >= self.config.max_transactions {
@@ -242,14 +241,15 @@ impl Agent {
         let reliability = reliability(flow.transport);
         match self
             .transactions
-            .receive(Message::Request(request), reliability)
+            .receive(key, Message::Request(request), reliability)
         {
             Taken::New(key, actions) => {
-                let exchange = self.serving(reply, flow, &merge, &key);
-                self.exchanges.insert(key.clone(), exchange);
+                let exchange = self.serving(reply, flow.remote, merge);
+                self.exchanges.insert(key.clone(), Box::new(exchange));
                 self.perform(now, &key, actions, false);
             }
             Taken::Known(key, actions) => self.perform(now, &key, actions, true),
+            Taken::Again(key, response) => self.send_again(&key, response),
             Taken::Stray(message) => match *message {
                 Message::Request(ack) if ack.method == Method::Ack => self.on_ack(now, &ack),
                 _ => self.counters.stray += 1,

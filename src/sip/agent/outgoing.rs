@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rand::RngExt;
 
-use super::call::{Call, Phase};
+use super::call::{Call, Phase, Proof};
 use super::config::USUAL_SESSION;
 use super::event::{CallId, EndedBy, Event, Flow};
 use super::exchange::{Ack, Purpose, escape_user};
@@ -64,7 +64,7 @@ impl Agent {
         let call_id = format!("{}{}", self.token(), self.token());
         let tag = self.token();
         let sequence = self.first_sequence();
-        let dialog = Dialog::outgoing(call_id, &local, tag, target, request.flow, sequence);
+        let dialog = Dialog::outgoing(&call_id, &local, &tag, &target, request.flow, sequence);
 
         let via = self.via(&request.flow);
         let interval = self.config.session_expires;
@@ -96,14 +96,20 @@ impl Agent {
         let id = self.next_call();
         let phase = Phase::Calling { provisional: false };
         let mut call = Call::new(id, phase, dialog, key, interval.unwrap_or(USUAL_SESSION));
-        call.user = request.user;
-        call.description = request.sdp;
-        call.credentials = request.credentials;
-        self.calls.insert(id, call);
+        call.user = request.user.into();
+        call.description = request.sdp.map(Into::into);
+        call.proof = request.credentials.map(|credentials| {
+            Box::new(Proof {
+                credentials,
+                nonce: CountedNonce::default(),
+            })
+        });
+        self.calls.insert(id, Box::new(call));
         self.counters.calls_out += 1;
         self.set_timer(id, CallTimer::Ring, now + self.config.ring_limit);
         let purpose = Purpose::Invite {
             call: id,
+            answered_by: None,
             ack: None,
         };
         self.send_request(now, request.flow, invite, purpose);
@@ -117,7 +123,7 @@ impl Agent {
         };
         let status = status(response);
         match &exchange.purpose {
-            Purpose::Invite { call, ack } => {
+            Purpose::Invite { call, ack, .. } => {
                 let (call, ack) = (*call, ack.clone());
                 self.on_invite_response(now, key, response, call, ack);
             }
@@ -203,20 +209,17 @@ impl Agent {
     }
 
     /// Acknowledges the 2xx to the INVITE that made a call.
-    pub(super) fn acknowledge_invite(&mut self, id: CallId, sdp: Option<String>) {
-        if let Some(call) = self.calls.get(&id) {
-            let (key, dialog) = (call.invite.clone(), call.dialog.clone());
+    pub(super) fn acknowledge_invite(&mut self, id: CallId, sdp: Option<&str>) {
+        if let Some(call) = self.calls.get(&id)
+            && let Some(key) = call.invite.clone()
+        {
+            let dialog = call.dialog.clone();
             self.acknowledge(&key, &dialog, sdp);
         }
     }
 
     /// Sends the ACK for a 2xx and keeps it to answer repetitions (section 13.2.2.4).
-    pub(super) fn acknowledge(
-        &mut self,
-        key: &TransactionKey,
-        dialog: &Dialog,
-        sdp: Option<String>,
-    ) {
+    pub(super) fn acknowledge(&mut self, key: &TransactionKey, dialog: &Dialog, sdp: Option<&str>) {
         let flow = dialog.destination();
         let via = self.via(&flow);
         let Some(invite) = self.transactions.request(key) else {
@@ -230,7 +233,7 @@ impl Agent {
                 ack = ack.and_then(|ack| ack.header(name.clone(), value));
             }
         }
-        let Ok(ack) = ack.and_then(|ack| describe(ack, sdp.as_deref())) else {
+        let Ok(ack) = ack.and_then(|ack| describe(ack, sdp)) else {
             return;
         };
         let sent = Ack {
@@ -242,7 +245,7 @@ impl Agent {
                 &mut exchange.purpose
             && ack.is_none()
         {
-            *ack = Some(sent);
+            *ack = Some(Box::new(sent));
         }
     }
 
@@ -280,13 +283,18 @@ impl Agent {
                 if call.attempts > MAX_ATTEMPTS {
                     return false;
                 }
-                (call.credentials.clone(), &mut call.nonce)
+                match &mut call.proof {
+                    Some(proof) => (proof.credentials.clone(), &mut proof.nonce),
+                    None => return false,
+                }
             }
-            (None, Some(Purpose::Bye { credentials })) => (credentials.clone(), &mut fresh),
+            (
+                None,
+                Some(Purpose::Bye {
+                    credentials: Some(credentials),
+                }),
+            ) => (Credentials::clone(credentials), &mut fresh),
             _ => return false,
-        };
-        let Some(credentials) = credentials else {
-            return false;
         };
         let method = request.method.to_string();
         let uri = request.uri.to_string();
@@ -310,6 +318,7 @@ impl Agent {
         let purpose = match &exchange.purpose {
             Purpose::Invite { call, .. } => Purpose::Invite {
                 call: *call,
+                answered_by: None,
                 ack: None,
             },
             Purpose::Reinvite { call, .. } => Purpose::Reinvite {
@@ -340,7 +349,7 @@ impl Agent {
         };
         if let Some(call) = id.and_then(|id| self.calls.get_mut(&id)) {
             match purpose {
-                Purpose::Invite { .. } => call.invite = new,
+                Purpose::Invite { .. } => call.invite = Some(new),
                 Purpose::Reinvite { .. } | Purpose::Update { .. } => call.changing = Some(new),
                 _ => {}
             }
@@ -354,7 +363,7 @@ impl Agent {
         key: &TransactionKey,
         response: &Response,
         id: CallId,
-        ack: Option<Ack>,
+        ack: Option<Box<Ack>>,
     ) {
         let status = status(response);
         let Some(call) = self.calls.get_mut(&id) else {
@@ -373,7 +382,7 @@ impl Agent {
             (200..=299, phase) => {
                 let remote_tag = typed::<To>(&response.headers).map(|to| tag(&to.0));
                 let answered = phase != Phase::Closing && !matches!(phase, Phase::Calling { .. });
-                let same = remote_tag.as_ref() == Some(&call.dialog.key().remote_tag);
+                let same = remote_tag.as_deref() == Some(call.dialog.key().remote_tag());
                 if !answered {
                     self.on_answer(now, key, response, id);
                 } else if !same {
@@ -414,10 +423,10 @@ impl Agent {
 
     /// The first 2xx to our INVITE.
     fn on_answer(&mut self, now: Instant, key: &TransactionKey, response: &Response, id: CallId) {
-        let answered_by = self
-            .exchanges
-            .get(key)
-            .and_then(|exchange| exchange.answered_by);
+        let answered_by = self.exchanges.get(key).and_then(|e| match &e.purpose {
+            Purpose::Invite { answered_by, .. } => answered_by.as_deref().copied(),
+            _ => None,
+        });
         self.clear_timer(id, CallTimer::Ring);
         self.clear_timer(id, CallTimer::Cancelled);
         let Some(call) = self.calls.get_mut(&id) else {
@@ -477,7 +486,7 @@ impl Agent {
             return;
         };
         let mut fork = call.dialog.clone();
-        let credentials = call.credentials.clone();
+        let credentials = call.credentials();
         if fork.confirm(response, fork.flow()).is_ok() {
             self.acknowledge(key, &fork, None);
             let flow = fork.destination();
@@ -516,7 +525,9 @@ impl Agent {
         if std::mem::replace(&mut call.cancelled, true) {
             return;
         }
-        let key = call.invite.clone();
+        let Some(key) = call.invite.clone() else {
+            return;
+        };
         let limit = now + self.config.t1 * 64;
         self.set_timer(id, CallTimer::Cancelled, limit);
         let (Some(invite), Some(exchange)) =

@@ -137,11 +137,11 @@ impl Agent {
         if self.read_terms(now, key, request).is_err() {
             return;
         }
+        let sequence = self.first_sequence();
         let Some((source, tag)) = self.serving_details(key) else {
             return;
         };
-        let sequence = self.first_sequence();
-        let dialog = match Dialog::incoming(request, source, &tag, sequence) {
+        let dialog = match Dialog::incoming(request, source, tag, sequence) {
             Ok(dialog) => dialog,
             Err(reason) => {
                 self.reply_because(now, key, request, 400, reason, &[]);
@@ -165,9 +165,9 @@ impl Agent {
             key.clone(),
             self.config.session_expires.unwrap_or(USUAL_SESSION),
         );
-        call.user.clone_from(&user);
+        call.user = user.as_str().into();
         call.peer_updates = allows_update(request);
-        self.calls.insert(id, call);
+        self.calls.insert(id, Box::new(call));
         self.counters.calls_in += 1;
         self.set_timer(id, CallTimer::Ring, now + self.ring_limit(request));
         self.tell(Event::Incoming(Box::new(Incoming {
@@ -220,8 +220,7 @@ impl Agent {
     }
 
     fn on_cancel(&mut self, now: Instant, key: &TransactionKey, request: &Request) {
-        let target =
-            key_of_cancelled(request).filter(|target| self.transactions.request(target).is_some());
+        let target = key_of_cancelled(request).filter(|target| self.transactions.knows(target));
         let Some(target) = target else {
             self.reply(now, key, request, 481, &[]);
             return;
@@ -242,7 +241,7 @@ impl Agent {
             return;
         };
         let id = call.id;
-        if call.phase == Phase::Incoming && call.invite == target {
+        if call.phase == Phase::Incoming && call.invite.as_ref() == Some(&target) {
             if let Some(invite) = self.transactions.request(&target).cloned() {
                 self.reply(now, &target, &invite, 487, &[]);
             }
@@ -324,9 +323,16 @@ impl Agent {
     }
 
     /// The flow a request came by, and the tag of our responses to it.
-    pub(super) fn serving_details(&self, key: &TransactionKey) -> Option<(super::Flow, String)> {
-        match &self.exchanges.get(key)?.purpose {
-            Purpose::Serve { source, tag, .. } => Some((*source, tag.clone())),
+    pub(super) fn serving_details(&self, key: &TransactionKey) -> Option<(super::Flow, &str)> {
+        let exchange = self.exchanges.get(key)?;
+        match &exchange.purpose {
+            Purpose::Serve { source, tag, .. } => {
+                let came_by = super::Flow {
+                    remote: *source,
+                    ..exchange.flow
+                };
+                Some((came_by, tag))
+            }
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! All deadlines of an agent in one ordered queue.
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::event::CallId;
 use crate::sip::wire::{Timer, TransactionKey};
@@ -41,20 +41,33 @@ pub(super) enum CallTimer {
 }
 
 /// An ordered set of alarms.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TimerQueue {
-    by_time: BTreeMap<(Instant, u64), Alarm>,
-    by_alarm: HashMap<Alarm, (Instant, u64)>,
+    /// What times are counted from, in nanoseconds: half as large as an instant, and a call has several alarms.
+    epoch: Instant,
+    by_time: BTreeMap<(u64, u64), Alarm>,
+    by_alarm: HashMap<Alarm, (u64, u64)>,
     sequence: u64,
 }
 
 impl TimerQueue {
+    /// Without alarms. None may be set for a time before `epoch`.
+    pub(super) fn new(epoch: Instant) -> Self {
+        Self {
+            epoch,
+            by_time: BTreeMap::new(),
+            by_alarm: HashMap::new(),
+            sequence: 0,
+        }
+    }
+
     /// Sets or moves an alarm.
     pub(super) fn set(&mut self, alarm: Alarm, at: Instant) {
         self.clear(&alarm);
         self.sequence += 1;
-        self.by_time.insert((at, self.sequence), alarm.clone());
-        self.by_alarm.insert(alarm, (at, self.sequence));
+        let slot = (self.count(at), self.sequence);
+        self.by_time.insert(slot, alarm.clone());
+        self.by_alarm.insert(alarm, slot);
     }
 
     /// Removes an alarm, if it is set.
@@ -67,7 +80,7 @@ impl TimerQueue {
     /// Takes the earliest alarm that is due.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Alarm> {
         let (&slot, _) = self.by_time.first_key_value()?;
-        if slot.0 > now {
+        if slot.0 > self.count(now) {
             return None;
         }
         let alarm = self.by_time.remove(&slot)?;
@@ -77,6 +90,12 @@ impl TimerQueue {
 
     /// When the earliest alarm is due.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.by_time.first_key_value().map(|(slot, _)| slot.0)
+        let (slot, _) = self.by_time.first_key_value()?;
+        Some(self.epoch + Duration::from_nanos(slot.0))
+    }
+
+    /// Enough for 584 years.
+    fn count(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.epoch).as_nanos() as u64
     }
 }

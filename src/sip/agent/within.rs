@@ -128,11 +128,11 @@ impl Agent {
         let Some(call) = self.calls.get(&id) else {
             return;
         };
-        if call.phase == Phase::Incoming {
-            let invite = call.invite.clone();
-            if let Some(request) = self.transactions.request(&invite).cloned() {
-                self.reply(now, &invite, &request, 487, &[]);
-            }
+        if call.phase == Phase::Incoming
+            && let Some(invite) = call.invite.clone()
+            && let Some(request) = self.transactions.request(&invite).cloned()
+        {
+            self.reply(now, &invite, &request, 487, &[]);
         }
         self.finish(now, id, EndedBy::Remote, "hung up");
     }
@@ -229,10 +229,10 @@ impl Agent {
             return;
         };
         call.peer_updates |= allows_update(request);
-        call.reoffer = Some(Reoffer {
+        call.reoffer = Some(Box::new(Reoffer {
             key: key.clone(),
             request: request.clone(),
-        });
+        }));
         self.set_timer(id, CallTimer::Undecided, now + DECISION);
         self.tell(Event::ReOffer { call: id, offer });
     }

@@ -1,36 +1,59 @@
 //! Dialogs (RFC 3261 section 12): identity, sequence numbers, route set and remote target of one
 //! call, from which every request inside the call is made. No clock, no socket.
+//!
+//! A dialog lasts as long as its call and is looked into seldom, so it is kept as text and parsed again when needed: the
+//! crate's URI is several times as large, and keeps the message it came in.
 
 pub(super) mod session_timer;
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use super::agent::{Flow, Transport};
 use super::wire::{
     BuildError, CSeq, Contact, From, HeaderName, Host, Method, RecordRoute, Request,
-    RequestBuilder, Response, To, Uri, Via, tag, text, typed,
+    RequestBuilder, Response, To, Uri, Via, parse_uri, tag, text, typed,
 };
 
-/// What names a dialog, seen from our side.
+/// What names a dialog, seen from our side: tag here, tag there, `Call-ID`. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct DialogKey {
-    pub(super) call_id: String,
-    pub(super) local_tag: String,
-    pub(super) remote_tag: String,
-}
+pub(super) struct DialogKey(Arc<str>);
+
+/// Between the parts of a key. No header that is acted on has one.
+const BETWEEN: char = '\0';
 
 impl DialogKey {
+    fn new(local_tag: &str, remote_tag: &str, call_id: &str) -> Self {
+        Self(format!("{local_tag}{BETWEEN}{remote_tag}{BETWEEN}{call_id}").into())
+    }
+
+    fn part(&self, index: usize) -> &str {
+        self.0.splitn(3, BETWEEN).nth(index).unwrap_or_default()
+    }
+
+    fn local_tag(&self) -> &str {
+        self.part(0)
+    }
+
+    /// Empty before the first 2xx to our INVITE, and with RFC 2543 peers.
+    pub(super) fn remote_tag(&self) -> &str {
+        self.part(1)
+    }
+
+    fn call_id(&self) -> &str {
+        self.part(2)
+    }
+
     /// The dialog a received request belongs to; `None` when its `To` has no tag.
     pub(super) fn of_request(request: &Request) -> Option<Self> {
         let local_tag = tag(&typed::<To>(&request.headers)?.0);
         if local_tag.is_empty() {
             return None;
         }
-        Some(Self {
-            call_id: text(&request.headers, &HeaderName::CallId)?,
-            local_tag,
-            remote_tag: tag(&typed::<From>(&request.headers)?.0),
-        })
+        let remote_tag = tag(&typed::<From>(&request.headers)?.0);
+        let call_id = text(&request.headers, &HeaderName::CallId)?;
+        Some(Self::new(&local_tag, &remote_tag, &call_id))
     }
 }
 
@@ -43,12 +66,24 @@ pub(super) enum Order {
     Old,
 }
 
-/// One hop a request has to visit.
+/// The text of a URI that was parsed.
 #[derive(Debug, Clone)]
-struct Hop {
-    /// The whole value, as it goes into a `Route` header.
-    value: String,
-    uri: Uri,
+struct UriText(Box<str>);
+
+impl UriText {
+    fn of(uri: &Uri) -> Self {
+        Self(uri.to_string().into())
+    }
+
+    fn parsed(&self) -> Option<Uri> {
+        parse_uri(&self.0)
+    }
+}
+
+impl fmt::Display for UriText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// One dialog, or before the first 2xx to our INVITE, what will be one.
@@ -56,13 +91,14 @@ struct Hop {
 pub(super) struct Dialog {
     key: DialogKey,
     /// `From` of our requests, with our tag.
-    local: String,
+    local: Box<str>,
     /// `To` of our requests, with the peer's tag once known.
-    remote: String,
+    remote: Box<str>,
     local_seq: u32,
     remote_seq: Option<u32>,
-    target: Uri,
-    routes: Vec<Hop>,
+    target: UriText,
+    /// The hops a request has to visit.
+    routes: Box<[UriText]>,
     flow: Flow,
     /// The peer is seen at another address than it believes to have: its `Contact` leads nowhere.
     behind_nat: bool,
@@ -81,13 +117,15 @@ impl Dialog {
         let from = typed::<From>(headers).ok_or("Malformed From")?;
         let to = text(headers, &HeaderName::To).ok_or("Malformed To")?;
         Ok(Self {
-            key: DialogKey {
-                call_id: text(headers, &HeaderName::CallId).ok_or("Malformed Call-ID")?,
-                local_tag: local_tag.to_owned(),
-                remote_tag: tag(&from),
-            },
-            local: format!("{to};tag={local_tag}"),
-            remote: text(headers, &HeaderName::From).ok_or("Malformed From")?,
+            key: DialogKey::new(
+                local_tag,
+                &tag(&from),
+                &text(headers, &HeaderName::CallId).ok_or("Malformed Call-ID")?,
+            ),
+            local: format!("{to};tag={local_tag}").into(),
+            remote: text(headers, &HeaderName::From)
+                .ok_or("Malformed From")?
+                .into(),
             local_seq,
             remote_seq: Some(typed::<CSeq>(headers).ok_or("Malformed CSeq")?.sequence),
             target: contact(request.headers.typed::<Contact>())?,
@@ -99,25 +137,21 @@ impl Dialog {
 
     /// The dialog our INVITE to `target` is to open. `local` is a `From` value without tag.
     pub(super) fn outgoing(
-        call_id: String,
+        call_id: &str,
         local: &str,
-        local_tag: String,
-        target: Uri,
+        local_tag: &str,
+        target: &Uri,
         flow: Flow,
         local_seq: u32,
     ) -> Self {
         Self {
-            local: format!("{local};tag={local_tag}"),
-            remote: format!("<{target}>"),
-            key: DialogKey {
-                call_id,
-                local_tag,
-                remote_tag: String::new(),
-            },
+            local: format!("{local};tag={local_tag}").into(),
+            remote: format!("<{target}>").into(),
+            key: DialogKey::new(local_tag, "", call_id),
             local_seq,
             remote_seq: None,
-            target,
-            routes: Vec::new(),
+            target: UriText::of(target),
+            routes: [].into(),
             flow,
             behind_nat: true,
         }
@@ -127,12 +161,14 @@ impl Dialog {
     /// response lacks.
     pub(super) fn confirm(&mut self, response: &Response, flow: Flow) -> Result<(), &'static str> {
         let to = typed::<To>(&response.headers).ok_or("Malformed To")?;
-        self.key.remote_tag = tag(&to);
-        self.remote = text(&response.headers, &HeaderName::To).ok_or("Malformed To")?;
+        self.key = DialogKey::new(self.key.local_tag(), &tag(&to), self.key.call_id());
+        self.remote = text(&response.headers, &HeaderName::To)
+            .ok_or("Malformed To")?
+            .into();
         self.target = contact(response.headers.typed::<Contact>())?;
         self.routes = route_set(response.headers.typed_all::<RecordRoute>())?;
         self.routes.reverse();
-        self.behind_nat = match self.target.host() {
+        self.behind_nat = match self.target.parsed().as_ref().and_then(Uri::host) {
             Some(Host::Ip(ip)) => self.routes.is_empty() && is_hidden(*ip, flow.remote.ip()),
             _ => true,
         };
@@ -170,7 +206,7 @@ impl Dialog {
         if let Some(contact) = contact_header
             && contact.uri.scheme().is_sip()
         {
-            self.target = contact.0.uri;
+            self.target = UriText::of(&contact.0.uri);
         }
     }
 
@@ -187,31 +223,30 @@ impl Dialog {
         sequence: u32,
         via: String,
     ) -> Result<RequestBuilder, BuildError> {
-        let loose = self
-            .routes
-            .first()
-            .is_none_or(|hop| hop.uri.params().is_some_and(|params| params.contains("lr")));
-        let (uri, routes): (Uri, Vec<String>) = match self.routes.split_first() {
-            Some((first, rest)) if !loose => {
-                let mut routes: Vec<_> = rest.iter().map(|hop| hop.value.clone()).collect();
-                routes.push(format!("<{}>", self.target));
-                (first.uri.clone(), routes)
-            }
-            _ => (
-                self.target.clone(),
-                self.routes.iter().map(|hop| hop.value.clone()).collect(),
-            ),
+        let parsed = |uri: &UriText| {
+            uri.parsed().ok_or(BuildError::NotAToken {
+                field: "Request-URI",
+            })
+        };
+        let strict = match self.routes.split_first() {
+            Some((first, rest)) => Some((parsed(first)?, rest))
+                .filter(|(uri, _)| uri.params().is_none_or(|params| !params.contains("lr"))),
+            None => None,
+        };
+        let (uri, rest, last) = match strict {
+            Some((first, rest)) => (first, rest, Some(&self.target)),
+            None => (parsed(&self.target)?, &*self.routes, None),
         };
         let mut builder = RequestBuilder::new(method.clone(), uri)
             .header(HeaderName::Via, via)?
             .max_forwards(70);
-        for route in routes {
-            builder = builder.header(HeaderName::Route, route)?;
+        for route in rest.iter().chain(last) {
+            builder = builder.header(HeaderName::Route, format!("<{route}>"))?;
         }
         builder
-            .header(HeaderName::From, self.local.clone())?
-            .header(HeaderName::To, self.remote.clone())?
-            .header(HeaderName::CallId, self.key.call_id.clone())?
+            .header(HeaderName::From, self.local.to_string())?
+            .header(HeaderName::To, self.remote.to_string())?
+            .header(HeaderName::CallId, self.key.call_id().to_owned())?
             .cseq(sequence, &method)
     }
 
@@ -225,7 +260,9 @@ impl Dialog {
         if self.behind_nat && self.routes.is_empty() {
             return self.flow;
         }
-        let next = self.routes.first().map_or(&self.target, |hop| &hop.uri);
+        let Some(next) = self.routes.first().unwrap_or(&self.target).parsed() else {
+            return self.flow;
+        };
         let Some(Host::Ip(ip)) = next.host() else {
             return self.flow;
         };
@@ -241,26 +278,25 @@ impl Dialog {
     }
 }
 
-fn contact(header: Option<Result<Contact, impl std::error::Error>>) -> Result<Uri, &'static str> {
+fn contact(
+    header: Option<Result<Contact, impl std::error::Error>>,
+) -> Result<UriText, &'static str> {
     match header {
         None => Err("Missing Contact"),
         Some(Err(_)) => Err("Malformed Contact"),
         Some(Ok(contact)) if !contact.uri.scheme().is_sip() => Err("Contact is not a SIP URI"),
-        Some(Ok(contact)) => Ok(contact.0.uri),
+        Some(Ok(contact)) => Ok(UriText::of(&contact.0.uri)),
     }
 }
 
 fn route_set<E>(
     headers: impl Iterator<Item = Result<RecordRoute, E>>,
-) -> Result<Vec<Hop>, &'static str> {
+) -> Result<Box<[UriText]>, &'static str> {
     headers
         .take(64)
         .map(|header| {
             let uri = header.map_err(|_| "Malformed Record-Route")?.0.uri;
-            Ok(Hop {
-                value: format!("<{uri}>"),
-                uri,
-            })
+            Ok(UriText::of(&uri))
         })
         .collect()
 }

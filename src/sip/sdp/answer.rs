@@ -15,18 +15,7 @@ use super::{Agreed, ComfortNoise, Lines, LocalMedia, SdpError, TelephoneEvent};
 pub fn answer(offer: &str, local: &LocalMedia) -> Result<(Agreed, String), SdpError> {
     let theirs = remote::read(offer)?;
     let (index, audio) = remote::choose(&theirs, local, local.codec_order)?;
-    let all = theirs
-        .medias
-        .iter()
-        .map(|m| {
-            [
-                m.media.clone(),
-                m.proto.clone(),
-                remote::formats(m).next().unwrap_or("0").to_owned(),
-            ]
-        })
-        .collect();
-    let lines = Lines { audio: index, all };
+    let lines = Lines::of(&theirs.medias, index);
 
     let mut formats = vec![(Format::Codec(audio.codec), audio.payload_type)];
     if let Some((number, clock)) = audio.telephone_event {
@@ -43,10 +32,10 @@ pub fn answer(offer: &str, local: &LocalMedia) -> Result<(Agreed, String), SdpEr
     let direction = audio.direction.reversed();
     let ptime_ms = local.ptime_ms.unwrap_or(audio.ptime_ms);
     let mut ours = write::audio(local, &formats, ptime_ms, direction, audio.rtcp_mux);
-    ours.proto.clone_from(&lines.all[index][1]);
+    ours.proto.clone_from(&theirs.medias[index].proto);
 
     let mut session = write::session(local);
-    for (i, [media, proto, format]) in lines.all.iter().enumerate() {
+    for (i, [media, proto, format]) in lines.all().enumerate() {
         session.medias.push(if i == index {
             ours.clone()
         } else {

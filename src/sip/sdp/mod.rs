@@ -107,8 +107,30 @@ pub struct Agreed {
 struct Lines {
     /// Which of them carries the audio.
     audio: usize,
+    /// Media, transport and one format of each, with blanks between them: a line for each.
+    all: Box<str>,
+}
+
+impl Lines {
+    fn of(medias: &[sdp_types::Media], audio: usize) -> Self {
+        let line = |m: &sdp_types::Media| {
+            let format = remote::formats(m).next().unwrap_or("0");
+            format!("{} {} {format}", m.media, m.proto)
+        };
+        let all: Vec<String> = medias.iter().map(line).collect();
+        Self {
+            audio,
+            all: all.join("\n").into(),
+        }
+    }
+
     /// Media, transport and one format of each.
-    all: Vec<[String; 3]>,
+    fn all(&self) -> impl Iterator<Item = [&str; 3]> {
+        self.all.split('\n').map(|line| {
+            let mut parts = line.splitn(3, ' ');
+            [(); 3].map(|()| parts.next().unwrap_or_default())
+        })
+    }
 }
 
 /// DTMF as RTP events, RFC 4733.

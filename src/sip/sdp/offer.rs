@@ -17,10 +17,10 @@ pub fn offer(local: &LocalMedia) -> String {
 /// Our offer within a call: the lines of the session stay where they are (RFC 3264 section 8).
 pub fn reoffer(local: &LocalMedia, agreed: &Agreed) -> String {
     let mut session = write::session(local);
-    for (index, [media, proto, format]) in agreed.lines.all.iter().enumerate() {
+    for (index, [media, proto, format]) in agreed.lines.all().enumerate() {
         if index == agreed.lines.audio {
             let mut audio = offered(local);
-            audio.proto.clone_from(proto);
+            proto.clone_into(&mut audio.proto);
             session.medias.push(audio);
         } else {
             session.medias.push(write::refused(media, proto, format));
@@ -65,18 +65,8 @@ pub fn agree(local: &LocalMedia, answer: &str) -> Result<Agreed, SdpError> {
             .filter(|_| clock == 8000)
             .map(|_| COMFORT_NOISE),
     };
-    let all = theirs
-        .medias
-        .iter()
-        .map(|m| {
-            [
-                m.media.clone(),
-                m.proto.clone(),
-                remote::formats(m).next().unwrap_or("0").to_owned(),
-            ]
-        })
-        .collect();
-    Ok(agreed(audio, receive, Lines { audio: index, all }))
+    let lines = Lines::of(&theirs.medias, index);
+    Ok(agreed(audio, receive, lines))
 }
 
 /// Static payload type of comfort noise at 8 kHz, RFC 3551 table 4.

@@ -39,12 +39,12 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, AgentError>>;
 #[derive(Debug)]
 pub(super) enum Command {
     Ring(CallId, Reply<()>),
-    Accept(CallId, String, Reply<()>),
+    Accept(CallId, Arc<str>, Reply<()>),
     Reject(CallId, u16, String, Vec<(String, String)>, Reply<()>),
     HangUp(CallId, String, Reply<()>),
-    AcceptReoffer(CallId, String, Reply<()>),
+    AcceptReoffer(CallId, Arc<str>, Reply<()>),
     RejectReoffer(CallId, u16, String, Reply<()>),
-    Reinvite(CallId, String, Reply<()>),
+    Reinvite(CallId, Arc<str>, Reply<()>),
     Dtmf(CallId, char, u32, Reply<()>),
     Invite(Box<InviteRequest>, Reply<CallId>),
     Status(oneshot::Sender<SipStatus>),
@@ -88,7 +88,8 @@ impl SipHandle {
     /// # Errors
     ///
     /// As [`Agent::accept`](crate::sip::Agent::accept), or SIP has stopped.
-    pub async fn accept(&self, call: CallId, sdp: String) -> Result<(), SipError> {
+    pub async fn accept(&self, call: CallId, sdp: impl Into<Arc<str>>) -> Result<(), SipError> {
+        let sdp = sdp.into();
         self.ask(|reply| Command::Accept(call, sdp, reply)).await
     }
 
@@ -124,7 +125,12 @@ impl SipHandle {
     /// # Errors
     ///
     /// As [`Agent::accept_reoffer`](crate::sip::Agent::accept_reoffer), or SIP has stopped.
-    pub async fn accept_reoffer(&self, call: CallId, sdp: String) -> Result<(), SipError> {
+    pub async fn accept_reoffer(
+        &self,
+        call: CallId,
+        sdp: impl Into<Arc<str>>,
+    ) -> Result<(), SipError> {
+        let sdp = sdp.into();
         self.ask(|reply| Command::AcceptReoffer(call, sdp, reply))
             .await
     }
@@ -150,7 +156,8 @@ impl SipHandle {
     /// # Errors
     ///
     /// As [`Agent::reinvite`](crate::sip::Agent::reinvite), or SIP has stopped.
-    pub async fn reinvite(&self, call: CallId, sdp: String) -> Result<(), SipError> {
+    pub async fn reinvite(&self, call: CallId, sdp: impl Into<Arc<str>>) -> Result<(), SipError> {
+        let sdp = sdp.into();
         self.ask(|reply| Command::Reinvite(call, sdp, reply)).await
     }
 

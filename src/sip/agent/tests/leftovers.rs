@@ -187,6 +187,55 @@ fn an_offer_in_the_answer_nobody_decides_about_ends_the_call() {
     pair.finish();
 }
 
+#[test]
+fn what_is_answered_for_good_is_remembered_for_repetitions_as_long_as_they_may_come() {
+    let mut lone = Lone::new();
+    let invite = request("INVITE", URI, "1", "", OFFER);
+    let (_, events) = lone.tell(&invite);
+    assert!(matches!(events.as_slice(), [Event::Incoming(_)]));
+    lone.agent.accept(lone.now, CallId(1), ANSWER).unwrap();
+    let (answer, _) = lone.outputs();
+    let to = answer[0].lines().find(|line| line.starts_with("To: "));
+    let to = to.unwrap();
+    let within = |method: &str, sequence: u32| {
+        request(method, URI, method, "", "")
+            .replace(&format!("To: <{URI}>"), to)
+            .replace("CSeq: 1", &format!("CSeq: {sequence}"))
+    };
+
+    // The INVITE is swallowed, before the ACK and after it; its CANCEL comes too late.
+    assert_eq!(lone.tell(&invite).0.len(), 0);
+    let (_, events) = lone.tell(&within("ACK", 1));
+    assert!(matches!(events.as_slice(), [Event::Established { .. }]));
+    assert_eq!(lone.tell(&invite).0.len(), 0);
+    assert_eq!(lone.tell(&within("ACK", 1)).0.len(), 0);
+    assert_eq!(lone.agent.counters().retransmissions_in, 3);
+    let (sent, events) = lone.tell(&request("CANCEL", URI, "1", "", ""));
+    assert!(sent[0].starts_with("SIP/2.0 200 OK\r\n") && sent[0].contains(to));
+    assert!(events.is_empty());
+    let detour = request("INVITE", URI, "2", "", OFFER);
+    assert_eq!(lone.status(&detour), "SIP/2.0 482 Loop Detected");
+
+    // The BYE is answered as it was.
+    let bye = within("BYE", 2);
+    let (first, events) = lone.tell(&bye);
+    assert!(first[0].starts_with("SIP/2.0 200 OK\r\n"));
+    assert!(matches!(events.as_slice(), [Event::Ended { .. }]));
+    run(&mut lone, Duration::from_secs(31));
+    let (again, events) = lone.tell(&bye);
+    assert_eq!(again, first);
+    assert!(events.is_empty());
+    assert_eq!(lone.tell(&invite).0.len(), 0);
+
+    run(&mut lone, Duration::from_secs(2));
+    assert_eq!(
+        lone.status(&bye),
+        "SIP/2.0 481 Call/Transaction Does Not Exist"
+    );
+    let (_, events) = lone.tell(&invite);
+    assert!(matches!(events.as_slice(), [Event::Incoming(_)]));
+}
+
 /// An agent that calls Ann, its call and its INVITE.
 fn calling() -> (Lone, CallId, String) {
     let mut lone = Lone::new();
