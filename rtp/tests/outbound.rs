@@ -5,6 +5,7 @@ use unisono_rtp::codec::Codec;
 use unisono_rtp::dtmf::DtmfSender;
 use unisono_rtp::outbound::{
     CollisionDetector, Format, MAX_PACKET_PAYLOAD, Origin, Outbound, OwnSsrcSeen, PacketBuf,
+    PacketRoom,
 };
 use unisono_rtp::packet::{Header, RtpPacket};
 
@@ -284,11 +285,14 @@ fn a_restart_is_a_new_source() {
 fn a_format_change_keeps_the_line() {
     let mut leg = Leg::new(Codec::Pcmu, 20);
     leg.push(&[0; 160], &[]);
-    leg.outbound.set_format(Format {
+    let format = Format {
         codec: Codec::Pcma,
         payload_type: 8,
         ptime_ms: 40,
-    });
+    };
+    let mut room = PacketRoom::new(format);
+    leg.outbound.set_format(format, &mut room);
+    assert_eq!(room.memory(), 0, "packets of 20 ms need none");
     leg.push(&[0; 160], &[]);
     leg.push(&[0; 160], &[]);
     assert_eq!(leg.sent.len(), 2);
@@ -296,6 +300,21 @@ fn a_format_change_keeps_the_line() {
     assert_eq!(leg.sent[1].payload_type, 8);
     assert_eq!(leg.sent[1].timestamp, ORIGIN.timestamp.wrapping_add(160));
     assert!(leg.sent[1].marker);
+}
+
+#[test]
+fn without_room_packets_are_of_20_ms() {
+    let mut leg = Leg::new(Codec::Pcmu, 20);
+    let format = Format {
+        codec: Codec::Pcmu,
+        payload_type: 0,
+        ptime_ms: 60,
+    };
+    leg.outbound.set_format(format, &mut PacketRoom::default());
+    assert_eq!(leg.outbound.ptime_ms(), 20);
+    leg.push(&[0; 160], &[]);
+    assert_eq!(leg.sent.len(), 1);
+    assert_eq!(leg.sent[0].payload.len(), 160);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use unisono_mixer::{SampleRate, StripSettings};
 use unisono_rtp::codec::{Codec, Decoder, Encoder, OpusSettings};
 use unisono_rtp::dtmf::DtmfReceiver;
 use unisono_rtp::latch::Policy;
-use unisono_rtp::outbound::{Format, Origin};
+use unisono_rtp::outbound::{Format, Origin, PacketRoom};
 use unisono_rtp::playout::{Playout, PlayoutConfig};
 
 use super::command::Remote;
@@ -124,6 +124,8 @@ pub(crate) struct MediaUpdate {
     pub(super) replacement: Option<Replacement>,
     /// Present when packets are put together in another way.
     pub(super) opus: Option<OpusSender>,
+    /// For packets of the new format; of the old one, when the update comes back.
+    pub(super) room: PacketRoom,
 }
 
 /// The parts of a leg that belong to its codec.
@@ -154,6 +156,7 @@ impl MediaUpdate {
             origin: Origin::from_random(random),
             replacement,
             opus: repacked.then(|| media.opus_sender()),
+            room: PacketRoom::new(media.format()),
         }
     }
 }

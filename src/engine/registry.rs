@@ -78,7 +78,8 @@ pub struct Engine {
     /// How busy each worker is.
     pub(super) busyness: Vec<Busyness>,
     notify: Arc<EventFd>,
-    pub(super) legs: HashMap<LegId, LegEntry>,
+    /// In boxes, as a table that grows has room for many more.
+    pub(super) legs: HashMap<LegId, Box<LegEntry>>,
     pub(super) conferences: HashMap<ConferenceId, Conference>,
     pub(super) config: EngineConfig,
     pub(super) housing: Housing,
@@ -386,7 +387,7 @@ impl Engine {
             leg: Box::new(leg),
             sockets,
         });
-        self.legs.insert(id, entry);
+        self.legs.insert(id, Box::new(entry));
     }
 
     pub(super) fn serial(&mut self) -> u32 {

@@ -11,6 +11,7 @@ mod collision;
 mod packetiser;
 
 pub use collision::{CollisionDetector, OwnSsrcSeen};
+pub use packetiser::PacketRoom;
 use packetiser::{Packetiser, UNIT_MS};
 
 use crate::codec::Codec;
@@ -103,19 +104,14 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// A source that has sent nothing.
+    /// A source that has sent nothing. Allocates the room that packets longer than 20 ms need.
     pub fn new(format: Format, origin: Origin) -> Self {
         Self {
             format,
-            source: Source {
-                ssrc: origin.ssrc,
-                sequence: origin.sequence,
-                marker: true,
-                totals: SentTotals::default(),
-            },
+            source: Source::new(origin),
             timestamp: origin.timestamp,
             tick_units: units_in(format, TICK_MS),
-            packetiser: Packetiser::new(format),
+            packetiser: Packetiser::new(format, PacketRoom::new(format)),
         }
     }
 
@@ -217,17 +213,23 @@ impl Outbound {
 
     /// Goes on in another format (after a re-INVITE) on the same time line. With another clock rate take a new SSRC as
     /// well ([`restart`](Self::restart)): receivers cannot tell units of one clock from those of another (RFC 7160).
-    pub fn set_format(&mut self, format: Format) {
+    ///
+    /// `room` is [made](PacketRoom::new) for the new format, and is the old one's afterwards: nothing is allocated here. With too
+    /// little room packets are of 20 ms.
+    pub fn set_format(&mut self, format: Format, room: &mut PacketRoom) {
+        let old = self.packetiser.take_room();
         self.format = format;
         self.tick_units = units_in(format, TICK_MS);
-        self.packetiser = Packetiser::new(format);
+        self.packetiser = Packetiser::new(format, std::mem::replace(room, old));
         self.source.marker = true;
     }
 
     /// Becomes a new source (collision, new clock rate), and returns the SSRC that has to say BYE.
     pub fn restart(&mut self, origin: Origin) -> u32 {
         let old = self.source.ssrc;
-        *self = Self::new(self.format, origin);
+        self.source = Source::new(origin);
+        self.timestamp = origin.timestamp;
+        self.packetiser.clear();
         old
     }
 
@@ -243,6 +245,11 @@ impl Outbound {
             Some(_) => self.packetiser.packet_ms(),
             None => TICK_MS,
         }
+    }
+
+    /// Bytes held on the heap.
+    pub fn heap(&self) -> usize {
+        self.packetiser.room().memory()
     }
 
     /// Synchronisation source of this leg's packets.
@@ -299,6 +306,15 @@ struct Source {
 }
 
 impl Source {
+    fn new(origin: Origin) -> Self {
+        Self {
+            ssrc: origin.ssrc,
+            sequence: origin.sequence,
+            marker: true,
+            totals: SentTotals::default(),
+        }
+    }
+
     fn header(&self, payload_type: u8, marker: bool, timestamp: u32) -> Header {
         Header {
             payload_type,

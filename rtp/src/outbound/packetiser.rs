@@ -7,6 +7,31 @@ use crate::packet::MAX_CSRCS;
 /// Duration of the unit in which packets are measured, ms: the shortest packet.
 pub(super) const UNIT_MS: u32 = 10;
 
+/// Units in the audio of a tick.
+const UNITS_IN_TICK: usize = (TICK_MS / UNIT_MS) as usize;
+
+/// Memory for what does not fill a packet yet, as a format needs it: none where every 20 ms are packets as they are.
+#[derive(Debug, Clone, Default)]
+pub struct PacketRoom {
+    bytes: Box<[u8]>,
+}
+
+impl PacketRoom {
+    /// Allocates what packets of this format need.
+    pub fn new(format: Format) -> Self {
+        let (unit, packet) = sizes(format);
+        let bytes = if waits(unit, packet) { packet } else { 0 };
+        Self {
+            bytes: vec![0; bytes].into(),
+        }
+    }
+
+    /// Octets held.
+    pub fn memory(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 /// Holds what does not fill a packet yet.
 #[derive(Debug, Clone)]
 #[repr(C)] // What every packet looks at comes first.
@@ -19,22 +44,22 @@ pub(super) struct Packetiser {
     csrc_count: usize,
     /// Talkers of the ticks that are pending.
     csrcs: [u32; MAX_CSRCS],
-    pending: [u8; MAX_PACKET_PAYLOAD],
+    pending: PacketRoom,
 }
 
 impl Packetiser {
-    pub(super) fn new(format: Format) -> Self {
-        let unit = match format.codec {
-            Codec::Pcmu | Codec::Pcma | Codec::G722 => 80,
-            Codec::L16 { rate } => (rate / 100 * 2) as usize,
-            Codec::Opus => 0,
+    /// Packets are of 20 ms where the room is too small for longer ones: it was made for another format.
+    pub(super) fn new(format: Format, pending: PacketRoom) -> Self {
+        let (unit, packet) = sizes(format);
+        let packet = if waits(unit, packet) && pending.bytes.len() < packet {
+            unit * UNITS_IN_TICK
+        } else {
+            packet
         };
-        let wanted = (format.ptime_ms / UNIT_MS).clamp(1, 6) as usize;
-        let fitting = MAX_PACKET_PAYLOAD.checked_div(unit).unwrap_or(0);
         Self {
-            unit: if fitting == 0 { 0 } else { unit },
-            packet: unit * wanted.min(fitting),
-            pending: [0; MAX_PACKET_PAYLOAD],
+            unit,
+            packet,
+            pending,
             pending_len: 0,
             csrcs: [0; MAX_CSRCS],
             csrc_count: 0,
@@ -58,7 +83,7 @@ impl Packetiser {
         while !rest.is_empty() {
             let room = self.packet.saturating_sub(self.pending_len);
             let (taken, left) = rest.split_at(rest.len().min(room));
-            self.pending[self.pending_len..][..taken.len()].copy_from_slice(taken);
+            self.pending.bytes[self.pending_len..][..taken.len()].copy_from_slice(taken);
             self.pending_len += taken.len();
             self.merge(csrcs);
             rest = left;
@@ -73,7 +98,7 @@ impl Packetiser {
     pub(super) fn passes(&self, length: usize) -> bool {
         self.pending_len == 0
             && length == self.packet
-            && self.packet == self.unit * (TICK_MS / UNIT_MS) as usize
+            && self.packet == self.unit * UNITS_IN_TICK
             && self.unit > 0
     }
 
@@ -81,11 +106,22 @@ impl Packetiser {
     pub(super) fn flush(&mut self, mut emit: impl FnMut(&[u8], &[u32])) {
         if self.pending_len > 0 {
             emit(
-                &self.pending[..self.pending_len],
+                &self.pending.bytes[..self.pending_len],
                 &self.csrcs[..self.csrc_count],
             );
         }
         self.clear();
+    }
+
+    /// Its memory.
+    pub(super) fn room(&self) -> &PacketRoom {
+        &self.pending
+    }
+
+    /// Gives its memory back, and is of no more use.
+    pub(super) fn take_room(&mut self) -> PacketRoom {
+        self.clear();
+        std::mem::take(&mut self.pending)
     }
 
     /// Forgets what is pending.
@@ -118,4 +154,22 @@ impl Packetiser {
             }
         }
     }
+}
+
+/// Bytes in a unit, 0 for formats that cannot be cut, and in a packet.
+fn sizes(format: Format) -> (usize, usize) {
+    let unit = match format.codec {
+        Codec::Pcmu | Codec::Pcma | Codec::G722 => 80,
+        Codec::L16 { rate } => (rate / 100 * 2) as usize,
+        Codec::Opus => 0,
+    };
+    let wanted = (format.ptime_ms / UNIT_MS).clamp(1, 6) as usize;
+    let fitting = MAX_PACKET_PAYLOAD.checked_div(unit).unwrap_or(0);
+    let unit = if fitting == 0 { 0 } else { unit };
+    (unit, unit * wanted.min(fitting))
+}
+
+/// Whether the audio of a tick has to wait until a packet is full.
+fn waits(unit: usize, packet: usize) -> bool {
+    packet > 0 && !(unit * UNITS_IN_TICK).is_multiple_of(packet)
 }

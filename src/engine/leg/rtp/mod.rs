@@ -307,7 +307,8 @@ impl RtpStream {
             std::mem::swap(&mut self.opus, opus);
         }
         if before.format() != self.media.format() {
-            self.outbound.set_format(self.media.format());
+            self.outbound
+                .set_format(self.media.format(), &mut update.room);
         }
         if new_clock {
             self.go_on_as(update.origin);
