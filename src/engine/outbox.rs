@@ -35,27 +35,6 @@ impl Outbox {
         self.sockets.get(leg as usize)?.as_ref()?.own(channel)
     }
 
-    /// A leg's own RTP socket hears only its `peer` from now on. A refusal changes nothing but what it costs.
-    pub(super) fn connect(&mut self, leg: u32, peer: SocketAddr) {
-        if let Some(socket) = self.own_rtp(leg)
-            && socket.peer() != Some(peer)
-        {
-            let _ = socket.connect(peer);
-        }
-    }
-
-    /// A leg's own RTP socket hears everybody again.
-    pub(super) fn disconnect(&mut self, leg: u32) {
-        if let Some(socket) = self.own_rtp(leg) {
-            // The kernel has no reason to refuse that.
-            let _ = socket.disconnect();
-        }
-    }
-
-    fn own_rtp(&mut self, leg: u32) -> Option<&mut MediaSocket> {
-        self.sockets.get_mut(leg as usize)?.as_mut()?.own_rtp()
-    }
-
     /// A leg's sockets are served from now on.
     pub(super) fn admit(&mut self, leg: u32, sockets: Option<LegSockets>) {
         if let (Some(LegSockets::Shared(remote)), Some(shared)) = (&sockets, &mut self.shared) {

@@ -338,14 +338,6 @@ impl MediaPlane {
         self.legs.get(leg as usize)?.as_deref()?.source()
     }
 
-    /// The same, once nobody else can succeed it but by a silence of its own.
-    pub(crate) fn settled_source_of(&self, leg: u32, now_ns: u64) -> Option<SocketAddr> {
-        self.legs
-            .get(leg as usize)?
-            .as_deref()?
-            .settled_source(now_ns)
-    }
-
     fn close_room(&mut self, id: RoomId, outlet: &mut impl Outlet) {
         if self.room(id).is_none() {
             return;

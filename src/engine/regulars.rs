@@ -6,15 +6,9 @@
 //!
 //! A visit takes one datagram, as a second reading, most often in vain, would cost what was saved. More are taken where there
 //! must be more: the first has waited since the visit before, or the next frame has not come yet.
-//!
-//! The socket of a regular is connected to its peer once the latch hears nobody else: that spares the kernel two searches for each
-//! packet. It is disconnected when the leg is watched again, as a peer behind NAT may then come from another port.
 
 /// Visits in vain after which a leg is watched: a pause, not a packet that is late.
 const MOST_IN_VAIN: u8 = 3;
-
-/// Visits without a pause after which a leg is as settled as it will be.
-const SETTLED: u8 = 100;
 
 /// A datagram that came so long ago was there at the last visit already: there may be another. A little less than an interval, ns.
 const WAITED_NS: u64 = 19_500_000;
@@ -32,14 +26,8 @@ enum Standing {
     /// By epoll, or it has no socket.
     Watched,
     /// By visits, the last of which were in vain.
-    Regular { in_vain: u8, streak: u8 },
+    Regular { in_vain: u8 },
 }
-
-/// A leg that is visited for the first time, or for the first time again.
-const NEW: Standing = Standing::Regular {
-    in_vain: 0,
-    streak: 0,
-};
 
 impl Regulars {
     /// For legs whose index is below `legs`; nobody is a regular. Allocates.
@@ -52,7 +40,7 @@ impl Regulars {
 
     /// The leg has, or has again, something to be read.
     pub(super) fn admit(&mut self, leg: u32) {
-        self.set(leg, NEW);
+        self.set(leg, Standing::Regular { in_vain: 0 });
     }
 
     /// The leg has no socket any more.
@@ -78,17 +66,8 @@ impl Regulars {
 
     /// Something was there; whether to look for more, given how long it had waited, ns, and whether the leg `lacks` a frame.
     pub(super) fn found(&mut self, leg: u32, waited_ns: u64, lacks: bool) -> bool {
-        let streak = match self.legs.get(leg as usize) {
-            Some(Standing::Regular { streak, .. }) => (streak + 1) % SETTLED,
-            _ => 0,
-        };
-        self.set(leg, Standing::Regular { in_vain: 0, streak });
+        self.admit(leg);
         lacks || waited_ns >= WAITED_NS
-    }
-
-    /// Once in a while, while a leg is a regular: it may be worth to connect its socket.
-    pub(super) fn is_settled(&self, leg: u32) -> bool {
-        matches!(self.legs.get(leg as usize), Some(Standing::Regular { streak, .. }) if *streak == SETTLED - 1)
     }
 
     /// Nothing was there; true if the leg is to be watched from now on.
@@ -97,13 +76,9 @@ impl Regulars {
             return false;
         };
         *standing = match *standing {
-            Standing::Regular { in_vain, streak } if in_vain + 1 < MOST_IN_VAIN => {
-                Standing::Regular {
-                    in_vain: in_vain + 1,
-                    streak,
-                }
-            }
-
+            Standing::Regular { in_vain } if in_vain + 1 < MOST_IN_VAIN => Standing::Regular {
+                in_vain: in_vain + 1,
+            },
             _ => Standing::Watched,
         };
         *standing == Standing::Watched
@@ -142,30 +117,6 @@ mod tests {
         regulars.admit(1);
         regulars.dismiss(3);
         assert_eq!(round(&mut regulars), [1]);
-    }
-
-    /// How often the leg is settled in so many visits.
-    fn settled_in(regulars: &mut Regulars, visits: usize) -> usize {
-        let mut visit = |_: &usize| {
-            let is_settled = regulars.is_settled(0);
-            regulars.found(0, 0, false);
-            is_settled
-        };
-        (0..visits).filter(|n| visit(n)).count()
-    }
-
-    #[test]
-    fn once_in_a_hundred_visits_a_regular_is_settled() {
-        let mut regulars = Regulars::new(1);
-        regulars.admit(0);
-        assert_eq!(settled_in(&mut regulars, 99), 0);
-        assert_eq!(settled_in(&mut regulars, 100), 1);
-        assert_eq!(settled_in(&mut regulars, 300), 3);
-        // A packet that is late is no pause.
-        regulars.found_nothing(0);
-        assert_eq!(settled_in(&mut regulars, 100), 1);
-        while !regulars.found_nothing(0) {}
-        assert_eq!(settled_in(&mut regulars, 99), 0);
     }
 
     #[test]

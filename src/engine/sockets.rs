@@ -22,14 +22,6 @@ impl LegSockets {
             (Self::Shared(_), _) => None,
         }
     }
-
-    /// The RTP socket of its own.
-    pub(crate) fn own_rtp(&mut self) -> Option<&mut MediaSocket> {
-        match self {
-            Self::Own(ports) => Some(&mut ports.rtp),
-            Self::Shared(_) => None,
-        }
-    }
 }
 
 /// Which of a leg's two sockets.

@@ -226,7 +226,6 @@ impl Worker {
                 Applied::Done => {
                     if let Some((leg, remote)) = new_remote {
                         self.outbox.readdress(leg, remote);
-                        self.outbox.disconnect(leg);
                     }
                 }
                 Applied::Opened { leg, sockets } => {
@@ -283,32 +282,21 @@ impl Worker {
     fn visit_one(&mut self, leg: u32, offset: ClockOffset) {
         for taken in 0..DATAGRAMS_PER_LEG {
             let Some(arrival_ns) = self.receive_one(leg, Channel::Rtp, offset) else {
-                if taken == 0 && self.regulars.found_nothing(leg) {
-                    self.watch(leg);
+                if taken == 0
+                    && self.regulars.found_nothing(leg)
+                    && let Some(socket) = self.outbox.socket(leg, Channel::Rtp)
+                    && self.poller.rearm(socket, token(leg, Channel::Rtp)).is_err()
+                {
+                    // Nobody would tell of it: it goes on being visited.
+                    self.regulars.admit(leg);
                 }
                 return;
             };
-            if self.regulars.is_settled(leg)
-                && let Some(peer) = self.plane.settled_source_of(leg, offset.now_ns())
-            {
-                self.outbox.connect(leg, peer);
-            }
             let waited_ns = offset.now_ns().saturating_sub(arrival_ns);
             let lacks = self.plane.lacks_frame(leg);
             if !self.regulars.found(leg, waited_ns, lacks) {
                 return;
             }
-        }
-    }
-
-    /// Leaves a leg to epoll. It may be heard from elsewhere when it is heard again.
-    fn watch(&mut self, leg: u32) {
-        self.outbox.disconnect(leg);
-        if let Some(socket) = self.outbox.socket(leg, Channel::Rtp)
-            && let Err(_) = self.poller.rearm(socket, token(leg, Channel::Rtp))
-        {
-            // Nobody would tell of it: it goes on being visited.
-            self.regulars.admit(leg);
         }
     }
 

@@ -48,8 +48,6 @@ impl Default for SocketOptions {
 pub struct MediaSocket {
     socket: Socket,
     address: SocketAddr,
-    /// The only one it hears, if it is connected.
-    peer: Option<SocketAddr>,
 }
 
 impl MediaSocket {
@@ -87,54 +85,7 @@ impl MediaSocket {
             .local_addr()?
             .as_socket()
             .ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self {
-            socket,
-            address,
-            peer: None,
-        })
-    }
-
-    /// From now on only `peer` is heard, and the kernel knows the way to it: that spares it a search for each datagram, a tenth of what
-    /// one in and one out cost. What others send the kernel refuses.
-    ///
-    /// # Errors
-    /// The kernel's; then all is as it was.
-    pub fn connect(&mut self, peer: SocketAddr) -> io::Result<()> {
-        self.socket.connect(&peer.into())?;
-        self.peer = Some(peer);
-        Ok(())
-    }
-
-    /// Everybody is heard again.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn disconnect(&mut self) -> io::Result<()> {
-        if self.peer.is_none() {
-            return Ok(());
-        }
-        // SAFETY: a plain structure of integers, of which zero is the family that means "nobody".
-        let nobody: libc::sockaddr = unsafe { mem::zeroed() };
-        // SAFETY: the address is live memory of the length given, and the kernel only reads it.
-        let done = unsafe {
-            libc::connect(
-                self.socket.as_raw_fd(),
-                ptr::from_ref(&nobody),
-                mem::size_of_val(&nobody) as libc::socklen_t,
-            )
-        };
-        if done != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        self.peer = None;
-        // A port that the kernel had chosen is lost with the connection. One that was asked for is not, which the kernel says.
-        let _ = self.socket.bind(&self.address.into());
-        Ok(())
-    }
-
-    /// Whom it is connected to.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+        Ok(Self { socket, address })
     }
 
     /// Takes the next datagram, if there is one. `offset` comes from [`ClockOffset::measure`], once a tick.
@@ -197,23 +148,16 @@ impl MediaSocket {
         counters: &mut SendCounters,
     ) -> bool {
         let mut storage = address::empty();
-        let (target, length) = if self.peer == Some(destination) {
-            (ptr::null(), 0)
-        } else {
-            let length = address::to_kernel(destination, &mut storage);
-            (ptr::from_ref(&storage).cast(), length)
-        };
-        let mut may_retry = self.peer.is_some();
+        let length = address::to_kernel(destination, &mut storage);
         loop {
-            // SAFETY: the packet and the address are live memory of the lengths given, or there is no address; the kernel only
-            // reads them.
+            // SAFETY: the packet and the address are live memory of the lengths given; the kernel only reads them.
             let sent = unsafe {
                 libc::sendto(
                     self.socket.as_raw_fd(),
                     packet.as_ptr().cast(),
                     packet.len(),
                     libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-                    target,
+                    ptr::from_ref(&storage).cast(),
                     length,
                 )
             };
@@ -223,8 +167,6 @@ impl MediaSocket {
             }
             match io::Error::last_os_error().raw_os_error() {
                 Some(libc::EINTR) => {}
-                // That is said of an earlier packet, once; this one was not tried.
-                Some(libc::ECONNREFUSED) if std::mem::take(&mut may_retry) => {}
                 error => {
                     counters.count(error.unwrap_or(0), 1);
                     return false;

@@ -198,14 +198,6 @@ impl Leg {
         }
     }
 
-    /// The same, once nobody else can succeed it but by a silence of its own.
-    pub(crate) fn settled_source(&self, now_ns: u64) -> Option<SocketAddr> {
-        match &self.transport {
-            Transport::Rtp(stream) => stream.settled_source(now_ns),
-            Transport::Rings(_) => None,
-        }
-    }
-
     /// It joins a conference: what came by rings before was not meant for it.
     pub(crate) fn enter(&mut self) {
         if let Transport::Rings(end) = &mut self.transport {

@@ -205,11 +205,6 @@ impl RtpStream {
         self.latch.source()
     }
 
-    /// The same, once nobody else can succeed it but by a silence of its own.
-    pub(crate) fn settled_source(&self, now_ns: u64) -> Option<SocketAddr> {
-        self.latch.source().filter(|_| !self.latch.is_open(now_ns))
-    }
-
     /// Whether audio is to be sent now: the far end wants it, and its address is known.
     pub(crate) fn sends(&self) -> bool {
         self.media.sends && self.latch.destination().is_some()
