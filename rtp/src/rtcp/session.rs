@@ -72,10 +72,11 @@ pub struct Heard {
 /// Call [`on_rtp`](Self::on_rtp) and [`on_rtcp`](Self::on_rtcp) for what was accepted from the peer, and
 /// [`poll`](Self::poll) when [`due_ns`](Self::due_ns) has come.
 #[derive(Debug, Clone)]
+#[repr(C)] // When a report is due is asked in every interval, the rest once in some seconds.
 pub struct Session {
+    timing: Timing,
     config: Config,
     ssrc: u32,
-    timing: Timing,
     initial: bool,
     average_size: f64,
     peer: Option<Peer>,
