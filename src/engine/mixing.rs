@@ -98,13 +98,13 @@ impl MediaPlane {
         for (seat, &member) in room.members.iter().enumerate() {
             let ahead = |steps| leg_of(legs, room.members.get(seat + steps));
             if let Some(leg) = ahead(6) {
-                leg.expect();
+                leg.fetch_front();
             }
             if let Some(leg) = ahead(4) {
-                leg.expect_sooner();
+                leg.fetch_stream();
             }
             if let Some(leg) = ahead(2) {
-                leg.expect_interval();
+                leg.fetch_for_interval();
             }
             let Some(leg) = legs[member as usize].as_deref_mut() else {
                 continue;
@@ -225,10 +225,10 @@ impl MediaPlane {
         for (seat, &member) in together.iter().enumerate() {
             let ahead = |steps| leg_of(legs, together.get(seat + steps));
             if let Some(leg) = ahead(4) {
-                leg.expect();
+                leg.fetch_front();
             }
             if let Some(leg) = ahead(2) {
-                leg.expect_sending();
+                leg.fetch_for_sending();
             }
             let Some(Transport::Rtp(stream)) = legs[member as usize]
                 .as_deref_mut()

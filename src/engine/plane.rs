@@ -297,14 +297,17 @@ impl MediaPlane {
         arrival_ns: u64,
         meter: &WorkerMeter,
         outlet: &mut impl Outlet,
-    ) {
-        if let Some(Some(leg)) = self.legs.get_mut(leg as usize) {
-            match leg.receive(channel, datagram, source, arrival_ns, outlet) {
-                Ok(()) => {}
-                Err(Refusal::Malformed) => bump(&meter.malformed, 1),
-                Err(Refusal::Foreign) => bump(&meter.foreign, 1),
-            }
+    ) -> Result<(), Refusal> {
+        let Some(Some(leg)) = self.legs.get_mut(leg as usize) else {
+            return Err(Refusal::Foreign);
+        };
+        let taken = leg.receive(channel, datagram, source, arrival_ns, outlet);
+        match taken {
+            Ok(()) => {}
+            Err(Refusal::Malformed) => bump(&meter.malformed, 1),
+            Err(Refusal::Foreign) => bump(&meter.foreign, 1),
         }
+        taken
     }
 
     /// The legs that are served in `phase`.
@@ -318,18 +321,18 @@ impl MediaPlane {
         leg.is_some_and(Leg::lacks_frame)
     }
 
-    /// Hints to the cache that a datagram will be received for each of these legs, which are one, two and three datagrams ahead.
+    /// Fetches into the cache what datagrams for these legs need, which come ever later.
     #[inline]
-    pub(crate) fn expect_datagrams(&self, ahead: [Option<u32>; 3]) {
+    pub(crate) fn fetch_for_datagrams(&self, ahead: [Option<u32>; 3]) {
         let [first, second, third] = ahead.map(|leg| self.legs.get(leg? as usize)?.as_deref());
         if let Some(leg) = third {
-            leg.expect();
+            leg.fetch_front();
         }
         if let Some(leg) = second {
-            leg.expect_sooner();
+            leg.fetch_stream();
         }
         if let Some(leg) = first {
-            leg.expect_datagram();
+            leg.fetch_for_datagram();
         }
     }
 

@@ -5,7 +5,7 @@
 //! that was visited in vain three times in a row is watched by epoll again, which tells of it once.
 //!
 //! A visit takes one datagram, as a second reading, most often in vain, would cost what was saved. More are taken where there
-//! must be more: the first has waited since the visit before, or the next frame has not come yet.
+//! must be more: the first has waited since the visit before, it was not the leg's, or the next frame has not come yet.
 
 /// Visits in vain after which a leg is watched: a pause, not a packet that is late.
 const MOST_IN_VAIN: u8 = 3;
@@ -19,6 +19,8 @@ pub(super) struct Regulars {
     legs: Box<[Standing]>,
     /// Those that are visited now.
     round: Vec<u32>,
+    /// Where the next round begins: somebody else comes first each time, as not all may have their fill.
+    first: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,7 @@ impl Regulars {
         Self {
             legs: vec![Standing::Watched; legs].into(),
             round: Vec::with_capacity(legs),
+            first: 0,
         }
     }
 
@@ -50,12 +53,19 @@ impl Regulars {
 
     /// Begins a round over the regulars among `legs`, and says how many they are.
     pub(super) fn begin_round<'a>(&mut self, legs: impl Iterator<Item = &'a u32>) -> usize {
-        let Self { legs: all, round } = self;
+        let Self {
+            legs: all,
+            round,
+            first,
+        } = self;
         round.clear();
         let is_regular =
             |leg: &u32| matches!(all.get(*leg as usize), Some(Standing::Regular { .. }));
         // Each leg is served in one place, so they are never more than there is room for.
         round.extend(legs.copied().filter(is_regular).take(all.len()));
+        *first = first.wrapping_add(1);
+        let start = *first % round.len().max(1);
+        round.rotate_left(start);
         round.len()
     }
 
@@ -64,10 +74,10 @@ impl Regulars {
         self.round.get(place).copied()
     }
 
-    /// Something was there; whether to look for more, given how long it had waited, ns, and whether the leg `lacks` a frame.
-    pub(super) fn found(&mut self, leg: u32, waited_ns: u64, lacks: bool) -> bool {
+    /// Something was there; whether to look for more, given how long it had waited, ns, and whether more is wanted in any case.
+    pub(super) fn found(&mut self, leg: u32, waited_ns: u64, wants_more: bool) -> bool {
         self.admit(leg);
-        lacks || waited_ns >= WAITED_NS
+        wants_more || waited_ns >= WAITED_NS
     }
 
     /// Nothing was there; true if the leg is to be watched from now on.
@@ -97,7 +107,9 @@ mod tests {
 
     fn round(regulars: &mut Regulars) -> Vec<u32> {
         let count = regulars.begin_round([0, 1, 2, 3].iter());
-        (0..count).filter_map(|n| regulars.visited(n)).collect()
+        let mut legs: Vec<u32> = (0..count).filter_map(|n| regulars.visited(n)).collect();
+        legs.sort_unstable();
+        legs
     }
 
     #[test]
@@ -117,6 +129,20 @@ mod tests {
         regulars.admit(1);
         regulars.dismiss(3);
         assert_eq!(round(&mut regulars), [1]);
+    }
+
+    #[test]
+    fn everybody_comes_first_in_turn() {
+        let mut regulars = Regulars::new(4);
+        (0..4).for_each(|leg| regulars.admit(leg));
+        let mut first: Vec<_> = (0..4)
+            .map(|_| {
+                regulars.begin_round([0, 1, 2, 3].iter());
+                regulars.visited(0)
+            })
+            .collect();
+        first.sort_unstable();
+        assert_eq!(first, [Some(0), Some(1), Some(2), Some(3)]);
     }
 
     #[test]

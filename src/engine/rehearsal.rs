@@ -251,7 +251,8 @@ impl Rehearsal {
     pub fn receive(&mut self, leg: LegId, channel: Channel, datagram: &[u8], source: SocketAddr) {
         let now_ns = self.now_ns();
         (self.watch.begin)();
-        self.plane.receive(
+        // What is refused has been counted.
+        let _ = self.plane.receive(
             (leg.index, channel),
             datagram,
             source,

@@ -1,7 +1,7 @@
 //! One worker: a real-time thread with a ticker, the sockets of its legs, and a [`MediaPlane`].
 //!
 //! Between two sleeps it does, in this order: commands, datagrams, the phases that are due, reports to the control
-//! plane. It never waits for anybody but its ticker.
+//! plane. Datagrams of those who send in every interval are taken with their phase. It never waits for anybody but its ticker.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -36,12 +36,15 @@ pub(crate) const TOKENS: usize = 256;
 /// Commands applied in one go, so that a flood of them cannot hold up a tick.
 const COMMANDS_PER_WAKE: usize = 128;
 
-/// Rounds over the sockets in one go. In each round every socket gives one datagram, so that a flooded one takes no
-/// more than this many from a wake-up.
+/// Rounds over the sockets that epoll watches in one go. In each round every socket gives one datagram, so that a flooded one takes
+/// no more than this many from a wake-up. A leg that is visited is given as many in a visit.
 const RECEIVE_ROUNDS: usize = 8;
 
-/// Datagrams taken in one go for each leg: after a stall of three intervals there are as many. What is beyond waits
-/// for the next wake-up, so that a flood on all ports cannot hold up a tick.
+/// Datagrams that are taken in a visit only to be refused: strangers are not to crowd out the leg's own peer.
+const REFUSED_PER_LEG: usize = RECEIVE_ROUNDS * PHASES;
+
+/// Datagrams taken in one go for each leg on average: after a stall of three intervals there are as many. What is beyond waits
+/// for the next time, so that a flood on all ports cannot hold up a tick.
 const DATAGRAMS_PER_LEG: usize = 4;
 
 /// Memory that waits for its way back when the ring is full.
@@ -91,6 +94,14 @@ pub(crate) struct Worker {
     ticker: Ticker,
     schedule: Schedule,
     gauge: Gauge,
+}
+
+/// A datagram that was taken from a socket.
+#[derive(Debug, Clone, Copy)]
+struct Came {
+    arrival_ns: u64,
+    /// It was the leg's, and not refused.
+    was_taken: bool,
 }
 
 impl Worker {
@@ -192,7 +203,7 @@ impl Worker {
         self.receive_shared(offset);
         for phase in 0..PHASES {
             if let Some(due) = self.clock.take(phase, slot) {
-                self.visit(phase, offset);
+                self.visit(phase);
                 self.plane
                     .tick(phase, due, time, &self.meter, &mut self.outbox);
                 self.outbox.flush();
@@ -268,21 +279,27 @@ impl Worker {
     }
 
     /// Takes what arrived for those legs of a phase that send regularly.
-    fn visit(&mut self, phase: usize, offset: ClockOffset) {
+    fn visit(&mut self, phase: usize) {
+        let offset = ClockOffset::measure();
         let count = self.regulars.begin_round(self.plane.served(phase));
+        let mut budget = TOKENS + DATAGRAMS_PER_LEG * count;
         for place in 0..count {
             let ahead = |steps| self.regulars.visited(place + steps);
-            self.plane.expect_datagrams([1, 2, 3].map(ahead));
+            self.plane.fetch_for_datagrams([1, 2, 3].map(ahead));
             if let Some(leg) = self.regulars.visited(place) {
-                self.visit_one(leg, offset);
+                // However flooded the others are, each is visited.
+                let most = budget.clamp(1, REFUSED_PER_LEG);
+                budget = budget.saturating_sub(self.visit_one(leg, most, offset));
             }
         }
     }
 
-    fn visit_one(&mut self, leg: u32, offset: ClockOffset) {
-        for taken in 0..DATAGRAMS_PER_LEG {
-            let Some(arrival_ns) = self.receive_one(leg, Channel::Rtp, offset) else {
-                if taken == 0
+    /// Takes a datagram of a leg, or up to `most` where there must be more; how many.
+    fn visit_one(&mut self, leg: u32, most: usize, offset: ClockOffset) -> usize {
+        let (mut found, mut taken) = (0, 0);
+        while found < most && taken < RECEIVE_ROUNDS {
+            let Some(came) = self.receive_one(leg, Channel::Rtp, offset) else {
+                if found == 0
                     && self.regulars.found_nothing(leg)
                     && let Some(socket) = self.outbox.socket(leg, Channel::Rtp)
                     && self.poller.rearm(socket, token(leg, Channel::Rtp)).is_err()
@@ -290,14 +307,17 @@ impl Worker {
                     // Nobody would tell of it: it goes on being visited.
                     self.regulars.admit(leg);
                 }
-                return;
+                break;
             };
-            let waited_ns = offset.now_ns().saturating_sub(arrival_ns);
-            let lacks = self.plane.lacks_frame(leg);
-            if !self.regulars.found(leg, waited_ns, lacks) {
-                return;
+            found += 1;
+            taken += usize::from(came.was_taken);
+            let waited_ns = offset.now_ns().saturating_sub(came.arrival_ns);
+            let wants_more = !came.was_taken || self.plane.lacks_frame(leg);
+            if !self.regulars.found(leg, waited_ns, wants_more) {
+                break;
             }
         }
+        found
     }
 
     /// Takes what arrived on the sockets that epoll watches.
@@ -336,7 +356,7 @@ impl Worker {
                 bump(&self.meter.datagrams_in, count as u64);
                 for index in 0..count {
                     if let Some(source) = batch.source(index) {
-                        shared.sources.expect(source, channel);
+                        shared.sources.fetch(source, channel);
                     }
                 }
                 for index in 0..count {
@@ -359,7 +379,7 @@ impl Worker {
                 Some(Some(Found::Leg { leg, .. })) => Some(*leg),
                 _ => None,
             };
-            self.plane.expect_datagrams([2, 4, 6].map(ahead));
+            self.plane.fetch_for_datagrams([2, 4, 6].map(ahead));
             if has_learnt
                 && self.owners[index].is_some()
                 && let (Some(shared), Some(batch)) =
@@ -389,7 +409,8 @@ impl Worker {
         else {
             return false;
         };
-        self.plane.receive(
+        // What is refused has been counted.
+        let _ = self.plane.receive(
             (leg, channel),
             datagram,
             received.source,
@@ -407,13 +428,13 @@ impl Worker {
         false
     }
 
-    /// Takes a datagram from a leg's own socket, and says when it arrived; `None` if there was none.
-    fn receive_one(&mut self, leg: u32, channel: Channel, offset: ClockOffset) -> Option<u64> {
+    /// Takes a datagram from a leg's own socket, if there is one.
+    fn receive_one(&mut self, leg: u32, channel: Channel, offset: ClockOffset) -> Option<Came> {
         let socket = self.outbox.socket(leg, channel)?;
         let received = socket.recv(&mut self.received, offset).ok()??;
         bump(&self.meter.datagrams_in, 1);
         let datagram = self.received.datagram(&received);
-        self.plane.receive(
+        let taken = self.plane.receive(
             (leg, channel),
             datagram,
             received.source,
@@ -421,7 +442,10 @@ impl Worker {
             &self.meter,
             &mut self.outbox,
         );
-        Some(received.arrival_ns)
+        Some(Came {
+            arrival_ns: received.arrival_ns,
+            was_taken: taken.is_ok(),
+        })
     }
 
     /// Lets the control plane know.

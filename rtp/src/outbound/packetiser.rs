@@ -1,5 +1,7 @@
 //! Cuts the byte stream of a sample-based format into packets of the agreed duration.
 
+use std::mem::offset_of;
+
 use super::{Format, MAX_PACKET_PAYLOAD, TICK_MS};
 use crate::codec::Codec;
 use crate::packet::MAX_CSRCS;
@@ -48,6 +50,9 @@ pub(super) struct Packetiser {
 }
 
 impl Packetiser {
+    /// Octets at the front that every packet looks at.
+    pub(super) const FRONT: usize = offset_of!(Self, csrcs);
+
     /// Packets are of 20 ms where the room is too small for longer ones: it was made for another format.
     pub(super) fn new(format: Format, pending: PacketRoom) -> Self {
         let (unit, packet) = sizes(format);

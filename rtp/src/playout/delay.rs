@@ -98,9 +98,9 @@ impl DelayEstimator {
         }
     }
 
-    /// Hints that a packet will be counted, most likely in the bucket of the fastest ones.
+    /// Fetches what counting a packet needs, which is most likely one of the fastest.
     #[inline]
-    pub(super) fn expect(&self) {
+    pub(super) fn fetch_for_packet(&self) {
         cache::fetch(&self.weights[0]);
     }
 

@@ -301,26 +301,26 @@ impl Playout {
         size_of::<Self>() + self.queue.heap() + self.staging.heap() + self.skipped.heap()
     }
 
-    /// Hints to the cache that [`insert`](Self::insert) or [`pull`](Self::pull) will be called soon: some hundred nanoseconds later they
-    /// find what they need. Where many buffers take turns that is most of what they cost.
+    /// Fetches into the cache what [`insert`](Self::insert) and [`pull`](Self::pull) need: some hundred nanoseconds later they find it
+    /// there. Where many buffers take turns that is most of what they cost.
     #[inline]
-    pub fn expect(&self) {
+    pub fn fetch(&self) {
         cache::fetch_front(self, HOT);
         cache::fetch(&self.stats);
         cache::fetch(&self.config);
     }
 
-    /// The same for what a packet needs beyond that. It looks at what [`expect`](Self::expect) has fetched: call it when that is there.
+    /// Fetches what a packet needs beyond that. It looks at what [`fetch`](Self::fetch) brought: call it when that is there.
     #[inline]
-    pub fn expect_insert(&self) {
-        self.queue.expect_push(LIKELY_PAYLOAD);
-        self.delay.expect();
+    pub fn fetch_for_insert(&self) {
+        self.queue.fetch_for_push(LIKELY_PAYLOAD);
+        self.delay.fetch_for_packet();
     }
 
-    /// The same for what a pull needs beyond that.
+    /// Fetches what a pull needs beyond that.
     #[inline]
-    pub fn expect_pull(&self) {
-        self.queue.expect_pop();
+    pub fn fetch_for_pull(&self) {
+        self.queue.fetch_for_pop();
     }
 
     /// Takes a packet in.
@@ -439,10 +439,19 @@ impl Playout {
         outcome
     }
 
-    /// Whether it plays, and what has come does not suffice for the next pull.
+    /// Whether it plays, and what has come does not suffice, without a gap, for the next pull.
     pub fn lacks_frame(&self) -> bool {
         let needed = self.play_point() + self.frame as i64;
-        self.phase == Phase::Playing && self.queue.end().unwrap_or(self.next) < needed
+        let mut reaches = self.next;
+        let mut place = 0;
+        while reaches < needed
+            && let Some(packet) = self.queue.nth(place)
+            && packet.position <= reaches
+        {
+            reaches = reaches.max(packet.end());
+            place += 1;
+        }
+        self.phase == Phase::Playing && reaches < needed
     }
 
     /// The tick missed `intervals` of 20 ms that nobody will hear: the play-out point jumps across them once, and

@@ -115,9 +115,9 @@ impl Queue {
         self.bytes.len() + size_of_val(&*self.entries) + self.order.len()
     }
 
-    /// Hints that a packet of `octets` will be put in.
+    /// Fetches what putting in a packet of `octets` needs.
     #[inline]
-    pub(super) fn expect_push(&self, octets: usize) {
+    pub(super) fn fetch_for_push(&self, octets: usize) {
         if let Some(place) = self.bytes.get(self.tail..) {
             cache::fetch_front(place, octets.min(place.len()));
         }
@@ -130,9 +130,9 @@ impl Queue {
         cache::fetch_front(&*self.order, self.order.len());
     }
 
-    /// Hints that the packet to be played first will be looked at.
+    /// Fetches what looking at the packet to be played first needs.
     #[inline]
-    pub(super) fn expect_pop(&self) {
+    pub(super) fn fetch_for_pop(&self) {
         if let Some(entry) = self.entries.get(self.first) {
             cache::fetch(entry);
         }

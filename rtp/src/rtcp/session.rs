@@ -101,6 +101,9 @@ struct Peer {
 }
 
 impl Session {
+    /// Octets at the front in which it stands when a report is due: worth fetching into the cache ahead, where there are many.
+    pub const FRONT: usize = size_of::<Timing>();
+
     /// A session under `ssrc` of which nobody else is known; the first report comes after 1.25 to 3.75 seconds,
     /// divided by 1.2, or sooner with a reduced minimum.
     pub fn new(config: Config, ssrc: u32, now_ns: u64, random: u32) -> Self {

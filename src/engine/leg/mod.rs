@@ -46,9 +46,6 @@ pub(crate) struct Leg {
     pub(crate) transport: Transport,
 }
 
-/// Octets of a strip that an interval without audio looks at.
-const STRIP_FRONT: usize = 192;
-
 /// Octets at the front of a [`Transport`] in which its kind is told.
 const FIRST: usize = 64;
 
@@ -123,44 +120,44 @@ impl Leg {
         }
     }
 
-    /// Hints to the cache that the leg will be served soon. Like those below it is for the walks over many legs, whose memory is in
-    /// no near cache: each of the three is to be called one leg or more ahead of the next, as it looks at what the one before
-    /// has fetched.
+    /// Fetches the leg's front into the cache, for the walks over many legs, whose memory is in no near cache. What follows looks at
+    /// what was fetched before, so each is to be called a leg or more ahead of the next: front, stream, then datagram or interval;
+    /// or front, then sending.
     #[inline]
-    pub(crate) fn expect(&self) {
-        cache::fetch_front(self, offset_of!(Self, strip) + STRIP_FRONT);
+    pub(crate) fn fetch_front(&self) {
+        cache::fetch_front(self, offset_of!(Self, strip) + Strip::FRONT);
         cache::fetch_front(&self.transport, FIRST);
     }
 
-    /// The second hint: a datagram, or an interval.
+    /// Fetches what a datagram and an interval need.
     #[inline]
-    pub(crate) fn expect_sooner(&self) {
+    pub(crate) fn fetch_stream(&self) {
         if let Transport::Rtp(stream) = &self.transport {
-            stream.expect();
+            stream.fetch();
         }
     }
 
-    /// The third hint, for a datagram.
+    /// Fetches what a datagram needs beyond that.
     #[inline]
-    pub(crate) fn expect_datagram(&self) {
+    pub(crate) fn fetch_for_datagram(&self) {
         if let Transport::Rtp(stream) = &self.transport {
-            stream.expect_packet();
+            stream.fetch_for_packet();
         }
     }
 
-    /// The third hint, for an interval.
+    /// Fetches what an interval needs beyond that.
     #[inline]
-    pub(crate) fn expect_interval(&self) {
+    pub(crate) fn fetch_for_interval(&self) {
         if let Transport::Rtp(stream) = &self.transport {
-            stream.expect_interval();
+            stream.fetch_for_interval();
         }
     }
 
-    /// The second hint of two, for a packet to be sent.
+    /// Fetches what a packet to be sent needs.
     #[inline]
-    pub(crate) fn expect_sending(&self) {
+    pub(crate) fn fetch_for_sending(&self) {
         if let Transport::Rtp(stream) = &self.transport {
-            stream.expect_sending();
+            stream.fetch_for_sending();
         }
     }
 

@@ -107,10 +107,10 @@ impl Sources {
         }
     }
 
-    /// Hints to the cache that it will be asked soon whose a datagram from `source` is.
+    /// Fetches into the cache what is needed to say whose a datagram from `source` is.
     #[inline]
-    pub(crate) fn expect(&self, source: SocketAddr, channel: Channel) {
-        self.addresses.expect(Address::new(source, channel));
+    pub(crate) fn fetch(&self, source: SocketAddr, channel: Channel) {
+        self.addresses.fetch(Address::new(source, channel));
     }
 
     /// Whose a datagram from `source` is.

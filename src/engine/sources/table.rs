@@ -30,9 +30,9 @@ impl<K: Key, V: Copy> Table<K, V> {
         }
     }
 
-    /// Hints to the cache that a key will be looked up soon.
+    /// Fetches into the cache what looking up a key needs.
     #[inline]
-    pub(super) fn expect(&self, key: K) {
+    pub(super) fn fetch(&self, key: K) {
         cache::fetch(&self.slots[self.home(key)]);
     }
 

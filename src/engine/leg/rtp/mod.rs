@@ -80,9 +80,6 @@ pub(crate) struct RtpStream {
 /// Octets of a stream that are looked at with every packet, both ways: up to the latch's source.
 const HOT: usize = offset_of!(RtpStream, latch) + 64;
 
-/// Octets of an [`Outbound`] and of an [`rtcp::Session`] that every packet and every interval look at.
-const FRONT: usize = 96;
-
 /// What is counted with every packet. It is published now and then: to count where others read would touch one more line of
 /// the cache for each packet.
 #[derive(Debug, Default)]
@@ -156,33 +153,33 @@ impl RtpStream {
         }
     }
 
-    /// Hints to the cache that a packet will come, or an interval be taken, soon.
+    /// Fetches into the cache what a packet and an interval need.
     #[inline]
-    pub(super) fn expect(&self) {
+    pub(super) fn fetch(&self) {
         cache::fetch_front(self, HOT);
-        self.playout.expect();
-        cache::fetch_front(&self.outbound, FRONT);
+        self.playout.fetch();
+        cache::fetch_front(&self.outbound, Outbound::FRONT);
     }
 
-    /// What a packet needs beyond that, when that is there.
+    /// Fetches what a packet needs beyond that, when that is there.
     #[inline]
-    pub(super) fn expect_packet(&self) {
-        self.playout.expect_insert();
+    pub(super) fn fetch_for_packet(&self) {
+        self.playout.fetch_for_insert();
     }
 
-    /// What an interval needs beyond that, when that is there.
+    /// Fetches what an interval needs beyond that, when that is there.
     #[inline]
-    pub(super) fn expect_interval(&self) {
-        self.playout.expect_pull();
+    pub(super) fn fetch_for_interval(&self) {
+        self.playout.fetch_for_pull();
         cache::fetch(&self.dtmf);
-        cache::fetch_front(&self.rtcp, FRONT);
+        cache::fetch_front(&self.rtcp, rtcp::Session::FRONT);
     }
 
-    /// Hints to the cache that the leg will be sent to soon.
+    /// Fetches what sending needs.
     #[inline]
-    pub(crate) fn expect_sending(&self) {
+    pub(super) fn fetch_for_sending(&self) {
         cache::fetch_front(self, HOT);
-        cache::fetch_front(&self.outbound, FRONT);
+        cache::fetch_front(&self.outbound, Outbound::FRONT);
     }
 
     /// The codec in use.

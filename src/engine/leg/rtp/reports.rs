@@ -64,6 +64,7 @@ impl RtpStream {
         buffers: &mut SendBuffers,
         outlet: &mut impl Outlet,
     ) {
+        self.tell_rtcp();
         let sending = self.sending(time.now_ns, time.now_ns);
         let reception = self.remote_ssrc.is_some().then_some(&mut self.reception);
         let out = &mut buffers.payload[..];
