@@ -36,12 +36,7 @@ impl Poller {
         self.watcher().register(socket, token)
     }
 
-    /// See [`Watcher::register_once`].
-    pub fn register_once(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
-        self.watcher().register_once(socket, token)
-    }
-
-    /// A socket of [`register_once`](Self::register_once) is told of once more; at once if there is something to read.
+    /// A socket of [`register_once`](Watcher::register_once) is told of once more; at once if there is something to read.
     pub fn rearm(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
         let mut event = EpollEvent::new(ONCE, token);
         self.epoll.modify(socket, &mut event)?;

@@ -252,11 +252,6 @@ impl Outbound {
         }
     }
 
-    /// Bytes held on the heap.
-    pub fn heap(&self) -> usize {
-        self.packetiser.room().memory()
-    }
-
     /// Synchronisation source of this leg's packets.
     pub fn ssrc(&self) -> u32 {
         self.source.ssrc

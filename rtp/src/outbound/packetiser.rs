@@ -118,11 +118,6 @@ impl Packetiser {
         self.clear();
     }
 
-    /// Its memory.
-    pub(super) fn room(&self) -> &PacketRoom {
-        &self.pending
-    }
-
     /// Gives its memory back, and is of no more use.
     pub(super) fn take_room(&mut self) -> PacketRoom {
         self.clear();
