@@ -166,7 +166,8 @@ impl Channel {
     pub(super) fn set_buffers(&mut self, block: usize, buffers: usize, spares: &mut Spares) {
         self.block = block;
         self.buffers = buffers;
-        self.counters.dropped_before += self.receive.dropped();
+        let dropped = self.receive.dropped();
+        self.counters.dropped_before = self.counters.dropped_before.saturating_add(dropped);
         let spare = spares.buffers.take();
         let (mut receive, mut transmit) = spare
             .filter(|(receive, _)| receive.is_of(block, buffers))

@@ -86,7 +86,8 @@ impl Receive {
 
     fn make_room(&mut self, samples: u64) -> usize {
         let free = (self.ring.len() - self.len) as u64;
-        self.dropped += samples.saturating_sub(free);
+        let dropped = samples.saturating_sub(free);
+        self.dropped = self.dropped.saturating_add(dropped);
         samples.min(free) as usize
     }
 
@@ -126,6 +127,9 @@ mod tests {
         let mut receive = Receive::new(1024, 2);
         receive.push_silence(u64::MAX);
         assert_eq!((receive.blocks(), receive.dropped()), (2, u64::MAX - 2048));
+        receive.push_silence(u64::MAX);
+        receive.push(&[1; 160]);
+        assert_eq!((receive.blocks(), receive.dropped()), (2, u64::MAX));
     }
 
     #[test]
