@@ -72,11 +72,11 @@ class Server:
 
 class Unisono(Server):
     """`refusing`: new calls are refused above a load of 80 %, as they are without a configuration. `control_cpu`: all but the media worker
-    may run there as well. `conferences`: so many that are configured, and of nobody."""
+    may run there as well. `conferences`: so many that are configured, and of nobody. `environment`: what is set for it."""
 
     name = "unisono"
 
-    def __init__(self, binary, cpu, shared=False, refusing=True, control_cpu=None, conferences=0):
+    def __init__(self, binary, cpu, shared=False, refusing=True, control_cpu=None, conferences=0, environment=None):
         sip, http = free_port(), free_port()
         folder = tempfile.mkdtemp(prefix="unisono-capacity-")
         one_port = f"shared_port = {SHARED_PORT}\n" if shared else ""
@@ -92,20 +92,20 @@ class Unisono(Server):
                 f"[conferences]\nannounce_join_leave = false\nannounce_only_person = false\n{overload}{listed}"
             )
         command = ["taskset", "-c", cpus, "sh", "-c", 'ulimit -S -n "$(ulimit -H -n)"; exec "$0" "$@"']
-        super().__init__([*command, binary, "serve", "--config", config], folder, {"UNISONO_LOG": "warn"})
+        super().__init__([*command, binary, "serve", "--config", config], folder, {"UNISONO_LOG": "warn"} | (environment or {}))
         self.target = f"sip:room{{}}@127.0.0.1:{sip}"
         self.shared = shared
         self.http = f"http://127.0.0.1:{http}"
         self.wait_until(lambda: answers(f"{self.http}/healthz"))
 
-    def metric(self, name):
-        """The sum of a metric's values, or None if the server has no time to answer."""
+    def metrics(self, *names):
+        """The sums of metrics' values at one time, or None if the server has no time to answer."""
         try:
             with urllib.request.urlopen(f"{self.http}/metrics", timeout=5) as answer:
                 lines = answer.read().decode().splitlines()
         except OSError:
             return None
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(rf"{name}[ {{]", line))
+        return [sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(rf"{name}[ {{]", line)) for name in names]
 
     def overload(self, thresholds=None):
         """What /v1/overload says, after `thresholds` are set if some are given; None if the server has no time to answer."""
