@@ -5,11 +5,11 @@ import os
 import re
 import statistics
 import subprocess
-import sys
 
 import capacity
 import scenarios
 import servers
+from script import fail, run_script
 
 # Where commits are built, each in a folder of its own that stays, as it is likely to be wanted again.
 FOLDER = "target/compare/builds"
@@ -133,15 +133,5 @@ def short(name):
     return name if len(name) < 24 else name[:22] + "…"
 
 
-def fail(reason):
-    print(f"builds.sh: {reason}", file=sys.stderr)
-    sys.exit(2)
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        fail(error)
+    run_script(main)

@@ -15,6 +15,7 @@ import documents
 import scenarios
 import servers
 from scenarios import ASTERISK, EXTRAS, IDLE, JANUS, MODES, OVERLOAD, REFUSAL, SHARED, UNISONO, steps
+from script import fail, run_script
 
 # Beyond this, percent of all processor time, a window's steal makes it worthless.
 MOST_STEAL = 1.5
@@ -565,15 +566,5 @@ def write_docs(figures):
         print(f"{path}: tables written")
 
 
-def fail(reason):
-    print(f"capacity.sh: {reason}", file=sys.stderr)
-    sys.exit(2)
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
-        fail(error)
+    run_script(main)

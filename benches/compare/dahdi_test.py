@@ -14,6 +14,7 @@ import time
 
 import documents
 from documents import spread
+from script import fail, run_script
 
 TOOL = "target/peers/dahdi/usr/sbin/dahdi_test"
 DOCUMENT = "docs/dahdi.md"
@@ -185,15 +186,5 @@ def write_docs(figures):
     print(f"{DOCUMENT}: table written")
 
 
-def fail(reason):
-    print(f"dahdi_test.sh: {reason}", file=sys.stderr)
-    sys.exit(2)
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
-        fail(error)
+    run_script(main)

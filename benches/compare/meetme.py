@@ -21,6 +21,7 @@ import tomllib
 import documents
 import servers
 from documents import spread
+from script import fail, run_script
 
 ROOT = "target/peers/asterisk"
 INSIDE = "/tmp/unisono/compare"
@@ -536,15 +537,5 @@ def write_docs(figures):
     return 0
 
 
-def fail(reason):
-    print(f"meetme.sh: {reason}", file=sys.stderr)
-    sys.exit(2)
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
-        fail(error)
+    run_script(main)

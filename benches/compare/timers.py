@@ -8,8 +8,9 @@ import os
 import re
 import statistics
 import subprocess
-import sys
 import tempfile
+
+from script import fail, run_script
 
 # A plain timerfd, which waits as cyclictest does; our ticker as it is, which does not; and our ticker in precise mode.
 NAMES = {
@@ -129,11 +130,6 @@ def run(command, options):
     return done.stdout
 
 
-def fail(reason):
-    print(f"timers.sh: {reason}", file=sys.stderr)
-    sys.exit(2)
-
-
 def figures(lateness, cpu):
     """Of how often each lateness, ns, was seen, and the share of a CPU that was used."""
     values = sorted(lateness.items())
@@ -205,7 +201,4 @@ def steal():
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
-        fail(error)
+    run_script(main)
