@@ -3,12 +3,12 @@
 import argparse
 import os
 import re
-import statistics
 import subprocess
 
-import capacity
 import scenarios
 import servers
+from documents import spread
+from load import TROUBLE, Generator, prefer, window_words
 from script import fail, run_script
 
 # Where commits are built, each in a folder of its own that stays, as it is likely to be wanted again.
@@ -21,7 +21,7 @@ def main():
     if len(processors) < 2:
         fail("two processors are needed: one for the server, one for the load")
     builds = [Build(text, options.load) for text in options.build]
-    bench = capacity.Bench(bench_options(options), server_cpu=processors[-1], generator_cpu=processors[0])
+    server_cpu, generator = processors[-1], Generator(options.load, processors[0])
     scenario = scenarios.FULL[options.scenario]
     print(f"{scenario.title}: {options.callers} callers, {'one shared port' if options.shared else 'a port each'}, {options.rounds} rounds", flush=True)
     # A list of rounds, each the windows of all builds.
@@ -29,7 +29,7 @@ def main():
     for number in range(options.rounds):
         # Nobody is always first.
         order = builds if number % 2 == 0 else builds[::-1]
-        rounds.append({build: window(bench, scenario, build, options, number) for build in order})
+        rounds.append({build: window(generator, server_cpu, build, options, number) for build in order})
     table(builds, rounds)
 
 
@@ -48,26 +48,26 @@ def arguments():
     return options
 
 
-def bench_options(options):
-    """What a bench of capacity.py is told; nothing of it is kept."""
-    return argparse.Namespace(
-        unisono=options.load, mode_name="builds", rounds=options.rounds, seconds=options.seconds, contestant=[], scenario=[], plan={}, add=False
-    )
-
-
 class Build:
     """A server's program, and the environment in which it runs."""
 
     def __init__(self, text, here):
         self.name = text
         what, *settings = text.split(",")
-        self.environment = dict(setting.partition("=")[::2] for setting in settings)
+        if not all("=" in setting for setting in settings):
+            fail(f"{text}: after the comma a setting is wanted, NAME=VALUE")
+        self.environment = dict(setting.split("=", 1) for setting in settings)
         if what == ".":
             self.program = here
         elif os.path.isfile(what):
             self.program = os.path.abspath(what)
         else:
             self.program = built(what)
+
+    def start(self, cpu, shared):
+        server = servers.Unisono(self.program, cpu, shared=shared, refusing=False, environment=self.environment)
+        prefer(server.pid)
+        return server
 
 
 def built(commit):
@@ -80,36 +80,31 @@ def built(commit):
     if not os.path.exists(program):
         print(f"building {commit} in {folder}", flush=True)
         if not os.path.exists(folder):
-            subprocess.run(["git", "worktree", "add", "--quiet", "--detach", folder, parsed.stdout.strip()], check=True)
+            # Also where git remembers one that was removed with all that is built.
+            subprocess.run(["git", "worktree", "add", "--force", "--quiet", "--detach", folder, parsed.stdout.strip()], check=True)
         # Wherever this build's own artefacts are.
         environment = {name: value for name, value in os.environ.items() if name != "CARGO_TARGET_DIR"}
         subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--bin", "unisono"], cwd=folder, env=environment, check=True)
     return program
 
 
-def window(bench, scenario, build, options, number):
-    """The figures of one window of a server begun for it, or None if they are worth nothing."""
+def window(generator, server_cpu, build, options, number):
+    """The figures of one window, or None if they are worth nothing."""
     try:
-        server = servers.Unisono(build.program, bench.server_cpu, shared=options.shared, refusing=False, environment=build.environment)
-        capacity.prefer(server.pid)
-        try:
-            before = capacity.resident_kib(server.pid)
-            figures = bench.load(server, scenario, options.callers, options.seconds)
-        finally:
-            server.stop()
-    except capacity.TROUBLE as error:
+        start = lambda: build.start(server_cpu, options.shared)
+        figures = generator.measure(start, scenarios.FULL[options.scenario], options.callers, options.seconds)
+    except TROUBLE as error:
         print(f"round {number + 1}, {build.name}: FAILED: {error}", flush=True)
         return None
-    figures["memory_kib"] = (figures["resident_kib"] - before) / max(figures["connected"], 1)
-    figures |= {"callers": options.callers, "left_out": figures["steal_percent"] > capacity.MOST_STEAL}
-    why = capacity.too_much(figures)
-    print(f"round {number + 1}, {build.name}: {capacity.window_words(figures)}{f' ({why})' if why else ''}", flush=True)
-    return None if figures["left_out"] or why else figures
+    why = f" ({figures['why']})" if figures["why"] else ""
+    print(f"round {number + 1}, {build.name}: {window_words(figures)}{why}", flush=True)
+    spoilt = figures["left_out"] or figures["why"] or None in (figures["cpu_us"], figures["memory_kib"])
+    return None if spoilt else figures
 
 
 def table(builds, rounds):
     """Medians, and from least to most; ratios only of windows of the same round."""
-    print(f"\n{'':24}{'us a frame':>24}{'by the first':>24}{'KiB each':>20}{'windows':>9}")
+    print(f"\n{'':24}{'us a frame':>24}{'by the first':>24}{'KiB each':>25}{'windows':>9}")
     for build in builds:
         pairs = [(figures[build], figures[builds[0]]) for figures in rounds if figures[build]]
         cells = (
@@ -117,14 +112,8 @@ def table(builds, rounds):
             [figures["cpu_us"] / first["cpu_us"] for figures, first in pairs if first],
             [figures["memory_kib"] for figures, _ in pairs],
         )
-        us, ratio, memory = (spread(values) for values in cells)
-        print(f"{short(build.name):24}{us:>24}{ratio:>24}{memory:>20}{len(pairs):>9}")
-
-
-def spread(values):
-    if not values:
-        return "-"
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+        us, ratio, memory = (spread(values, 2) for values in cells)
+        print(f"{short(build.name):24}{us:>24}{ratio:>24}{memory:>25}{len(pairs):>9}")
 
 
 def short(name):

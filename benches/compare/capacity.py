@@ -7,28 +7,19 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 
 import capacity_docs
 import documents
 import scenarios
 import servers
+from load import LISTENERS, MOST_DEVIATION_MS, MOST_LOSS, MOST_STEAL, TROUBLE, Generator, flat, prefer, resident_kib, too_much, window_words
 from scenarios import ASTERISK, EXTRAS, IDLE, JANUS, MODES, OVERLOAD, REFUSAL, SHARED, UNISONO, steps
 from script import fail, run_script
 
-# Beyond this, percent of all processor time, a window's steal makes it worthless.
-MOST_STEAL = 1.5
-# What a participant can bear: 99th percentile of the deviation from the packet time, and loss.
-MOST_DEVIATION_MS, MOST_LOSS = 10.0, 0.1
 # A window that was spoilt is tried again so often.
 TRIES = 3
-LISTENERS = 10
 SHORT = {"unisono": UNISONO, "shared": SHARED, "asterisk": ASTERISK, "janus": JANUS}
-# What goes wrong outside of this program, and costs a window but not the run.
-TROUBLE = (OSError, RuntimeError, ValueError, LookupError, subprocess.SubprocessError)
-# Weight of the groups of server and generator against whatever else runs.
-GROUP_NICE = -10
 
 
 def main():
@@ -45,7 +36,7 @@ def main():
         fail("two processors are needed: one for the server, one for the load")
     bench = Bench(options, server_cpu=processors[-1], generator_cpu=processors[0])
     print(
-        f"{options.rounds} rounds; servers on CPU {bench.server_cpu}, load on CPU {bench.generator_cpu};"
+        f"{options.rounds} rounds; servers on CPU {bench.server_cpu}, load on CPU {bench.generator.cpu};"
         f" {', '.join([*options.scenario, *options.extras])}; {', '.join(options.contestant)}\n"
         f"At most about {scenarios.seconds_of(options.mode, options) / 60:.0f} min, unless windows have to be repeated.",
         flush=True,
@@ -102,7 +93,8 @@ def arguments():
 
 class Bench:
     def __init__(self, options, server_cpu, generator_cpu):
-        self.options, self.server_cpu, self.generator_cpu = options, server_cpu, generator_cpu
+        self.options, self.server_cpu = options, server_cpu
+        self.generator = Generator(options.unisono, generator_cpu)
         self.begun = time.monotonic()
         self.data = {
             "schema": "unisono-capacity/1",
@@ -180,15 +172,8 @@ class Bench:
     def windows(self, about, scenario, name, callers):
         """One window that counts, of a server begun for it; those that were stolen from are kept and marked."""
         for _ in range(TRIES):
-            server = self.start(name, scenario, refusing=callers < scenarios.REFUSES_BELOW)
-            try:
-                before = resident_kib(server.pid)
-                figures = self.load(server, scenario, callers, self.options.seconds)
-            finally:
-                server.stop()
-            figures |= about | {"callers": callers, "left_out": figures["steal_percent"] > MOST_STEAL, "why": too_much(figures)}
-            if figures["resident_kib"] and figures["connected"]:
-                figures["memory_kib"] = (figures["resident_kib"] - before) / figures["connected"]
+            start = lambda: self.start(name, scenario, refusing=callers < scenarios.REFUSES_BELOW)
+            figures = self.generator.measure(start, scenario, callers, self.options.seconds) | about
             self.data["windows"].append(figures)
             self.tell(about, window_words(figures))
             if not figures["left_out"]:
@@ -220,7 +205,7 @@ class Bench:
         for trial in range(TRIES):
             called = server or self.start(name, scenario)
             try:
-                figures = self.load(called, scenario, callers, max(self.options.seconds - 1, 2))
+                figures = self.generator.window(called, scenario, callers, max(self.options.seconds - 1, 2))
             except (RuntimeError, subprocess.SubprocessError) as error:
                 # So many cannot even be connected.
                 figures = {"why": str(error), "steal_percent": 0.0, "criterion": "calls"}
@@ -245,57 +230,11 @@ class Bench:
         prefer(server.pid)
         return server
 
-    def load(self, server, scenario, callers, seconds):
-        """Calls the server, and returns the figures of the report's only step."""
-        if isinstance(server, servers.Janus):
-            server.gather(callers, scenario.size, scenario.codecs())
-        sharers = Sharers(server, callers) if getattr(server, "shared", False) else None
-        how = ["--callers", str(callers), "--listen-to", str(LISTENERS), "--seconds", str(seconds), "--warm-up", "2"]
-        found = self.call(server, scenario, how, 60 + seconds + callers / 50, sharers)
-        figures = flat(found["steps"][-1], found["verdict"])
-        if sharers and (sharers.legs == 0 or sharers.shared < sharers.legs):
-            raise LookupError(f"{sharers.shared:.0f} of {sharers.legs:.0f} callers were on the shared port: it is another server that was measured")
-        return figures
-
-    def call(self, server, scenario, how, most_seconds, watch=None):
-        """Runs `unisono load` against the server, calls `watch` meanwhile, and returns the report."""
-        with tempfile.TemporaryDirectory() as folder:
-            report, said = os.path.join(folder, "report.json"), os.path.join(folder, "said")
-            command = [
-                *("setpriv", "--pdeathsig", "KILL", "--", "taskset", "-c", str(self.generator_cpu)),
-                *(self.options.unisono, "load", server.target, *how),
-                *(("--per-conference", str(scenario.size)) if scenario.size else ("--conferences", "1")),
-                *("--codec", scenario.codec, "--talk", scenario.talk, *(("--noise",) if scenario.noise else ())),
-                *("--pid", str(server.pid), "--json", report, "--threads", "1", "--cpus", str(self.generator_cpu)),
-            ]
-            with open(said, "w") as log:
-                run = subprocess.Popen(
-                    ["sh", "-c", 'ulimit -S -n "$(ulimit -H -n)"; exec "$0" "$@"', *command],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            prefer(run.pid)
-            try:
-                wait(run, most_seconds, watch)
-            finally:
-                if run.poll() is None:
-                    run.kill()
-                    run.wait()
-            if not server.alive():
-                raise RuntimeError(f"{server.name} ended by itself")
-            if not os.path.exists(report):
-                with open(said) as log:
-                    raise RuntimeError(f"unisono load: {log.read().strip()[-300:]}")
-            with open(report) as source:
-                return json.load(source)
-
     def kernel(self, number):
         """Bare loops and the like: what the system calls alone cost."""
         if UNISONO not in self.options.contestant:
             return
-        pins = ["--server-cpu", str(self.server_cpu), "--generator-cpu", str(self.generator_cpu)]
+        pins = ["--server-cpu", str(self.server_cpu), "--generator-cpu", str(self.generator.cpu)]
         rounds = "1" if self.options.quick else "3"
         command = ["cargo", "bench", "--quiet", "--bench", "sockets", "--", "--json", "--rounds", rounds, *pins]
         found = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -379,7 +318,7 @@ class Bench:
         how = ["--callers", str(callers), "--listen-to", str(LISTENERS), "--until", "p99-ms=100000,loss=100"]
         how += ["--warm-up", str(scenarios.OVERLOAD_SETTLE), "--seconds", str(scenarios.OVERLOAD_WINDOW)]
         try:
-            found = self.call(server, scenario, how, 120 + callers / 50, watch)
+            found = self.generator.call(server, scenario, how, 120 + callers / 50, watch)
         finally:
             server.stop()
         figures = flat(found["steps"][-1], found["verdict"])
@@ -392,7 +331,7 @@ class Bench:
 
     def unbound(self):
         """A server of which only the media worker is kept to its CPU, so that calls are answered while that is full; it refuses none."""
-        server = servers.Unisono(self.options.unisono, self.server_cpu, refusing=False, control_cpu=self.generator_cpu)
+        server = servers.Unisono(self.options.unisono, self.server_cpu, refusing=False, control_cpu=self.generator.cpu)
         prefer(server.pid)
         return server
 
@@ -401,7 +340,7 @@ class Bench:
         first, last, factor = ramp
         how = ["--ramp", f"{first}:{last}:x{factor}", "--listen-to", "0", "--until", until]
         how += ["--warm-up", str(scenarios.RAMP_SETTLE), "--seconds", str(scenarios.RAMP_WINDOW)]
-        found = self.call(server, scenario, how, 300 + last / 50)
+        found = self.generator.call(server, scenario, how, 300 + last / 50)
         return found["steps"][-1], found["verdict"]
 
     def tell(self, about, words):
@@ -413,19 +352,6 @@ class Bench:
         os.makedirs(os.path.dirname(self.options.json) or ".", exist_ok=True)
         with open(self.options.json, "w") as out:
             json.dump(self.data, out, indent=1)
-
-
-class Sharers:
-    """Sees who is on the shared port, until all have called: a server asked while it is measured would be disturbed. One that is full
-    may have no time to answer; then what it said before holds."""
-
-    def __init__(self, server, callers):
-        self.server, self.callers = server, callers
-        self.legs, self.shared = 0, 0
-
-    def __call__(self):
-        if self.legs < self.callers:
-            self.legs, self.shared = self.server.metrics("unisono_legs", "unisono_shared_port_legs") or (self.legs, self.shared)
 
 
 class Overload:
@@ -454,103 +380,6 @@ class Overload:
         if worker["legs"] >= self.callers:
             seconds = time.monotonic() - self.begun
             self.course.append({"seconds": seconds, "level": worker["level"], "load": worker["load"], "dozing": worker["dozing_legs"]})
-
-
-def wait(run, most_seconds, watch):
-    """Until the process ends; `watch` is called four times a second."""
-    deadline = time.monotonic() + most_seconds
-    while run.poll() is None:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise subprocess.TimeoutExpired("unisono load", most_seconds)
-        try:
-            run.wait(min(left, 0.25) if watch else left)
-        except subprocess.TimeoutExpired:
-            if watch:
-                watch()
-
-
-def flat(step, verdict):
-    """The figures of a report's step that tables have."""
-    streams, generator = step["streams"], step["generator"]
-    packets, process, ear, hearing = streams["packets"], step["process"], step["mouth_to_ear"], step["hearing"]
-    expected = packets["received"] + packets["lost"]
-    connected = step["callers"]["connected"]
-    right = hearing and not (hearing["missing"] or hearing["strangers"] or hearing["own_voice"])
-    return {
-        "connected": connected,
-        "asked": step["callers"]["asked"],
-        "failed": "; ".join(f"{failure['count']} x {failure['reason']}" for failure in step["callers"]["failed"]),
-        "cpu_us": process and process["cpu_us_per_participant_frame"],
-        "cpu_percent": process and process["cpu_percent"],
-        "resident_kib": process and process["rss_kib"],
-        "memory_kib": None,
-        "threads": process and process["threads"],
-        "deviation_p50_ms": streams["deviation_us"]["p50"] / 1000,
-        "deviation_p99_ms": streams["deviation_us"]["p99"] / 1000,
-        "deviation_max_ms": streams["deviation_us"]["max"] / 1000,
-        "loss_percent": 100 * packets["lost"] / expected if expected else 100.0,
-        "silent": streams["silent"],
-        "ear_p50_ms": ear["delay_ms"]["p50"] if ear and ear["delay_ms"]["count"] else None,
-        "ear_p99_ms": ear["delay_ms"]["p99"] if ear and ear["delay_ms"]["count"] else None,
-        "heard_right": bool(right) if hearing else None,
-        "wrong": "; ".join(hearing["wrong"][:3]) if hearing else "",
-        "missing": hearing["missing"] if hearing else None,
-        "expected": hearing["expected"] if hearing else None,
-        "generator_late_p99_ms": generator["lateness_us"]["p99"] / 1000,
-        "generator_cpu_percent": generator["cpu_percent"],
-        "generator_drops": generator["receive_drops"],
-        "steal_percent": generator["steal_percent"],
-        "criterion": verdict.get("criterion"),
-        "verdict": verdict.get("sentence"),
-    }
-
-
-def too_much(figures):
-    """Why a step is too much, or None."""
-    if figures["criterion"] == "generator":
-        return figures["verdict"]
-    if figures["connected"] < figures["asked"]:
-        return f"{figures['asked'] - figures['connected']} calls failed ({figures['failed']})"
-    if figures["loss_percent"] > MOST_LOSS:
-        return f"loss {figures['loss_percent']:.2f} %"
-    if figures["deviation_p99_ms"] > MOST_DEVIATION_MS:
-        return f"p99 deviation {figures['deviation_p99_ms']:.1f} ms"
-    return None
-
-
-def window_words(figures):
-    said = f"{figures['callers']} callers"
-    if figures["left_out"]:
-        return f"{said}: left out, steal {figures['steal_percent']:.1f} %"
-    for name, key, unit in (
-        ("", "cpu_us", "us a frame"),
-        ("deviation p99 ", "deviation_p99_ms", "ms"),
-        ("mouth to ear p99 ", "ear_p99_ms", "ms"),
-        ("", "memory_kib", "KiB each"),
-    ):
-        if figures[key] is not None:
-            said += f", {name}{figures[key]:.2f} {unit}"
-    if figures["loss_percent"]:
-        said += f", loss {figures['loss_percent']:.2f} %"
-    if figures["heard_right"] is False:
-        said += f", heard wrong ({figures['wrong']})"
-    return said
-
-
-def prefer(pid):
-    """Gives a session's processes weight against whatever else runs, where the kernel groups them."""
-    try:
-        with open(f"/proc/{pid}/autogroup", "w") as group:
-            group.write(str(GROUP_NICE))
-    except OSError:
-        # Not every kernel does; CPUs of their own are what counts.
-        pass
-
-
-def resident_kib(pid):
-    with open(f"/proc/{pid}/status") as source:
-        return next(int(line.split()[1]) for line in source if line.startswith("VmRSS:"))
 
 
 def processor_seconds(pid):
